@@ -1,0 +1,1 @@
+"""The vocabulary of every package: quantities, units, time, readings, findings, errors."""

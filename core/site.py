@@ -1,0 +1,93 @@
+"""The description of a city: its assets, who owns them, and how its devices name their tags.
+
+A real city is described in a file, the sandbox describes itself; both become the same value.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any
+
+from core.series import Series
+
+
+class AssetKind(StrEnum):
+    """What stands in the field."""
+
+    METER = "meter"  # a metered load
+    PV = "pv"
+    WIND = "wind"
+    GENERATOR = "generator"  # biomass, hydro and other sgens that are not curtailed
+    BATTERY = "battery"
+    EV_CHARGER = "ev_charger"
+    FLEXIBLE_LOAD = "flexible_load"
+    AIR_STATION = "air_station"
+    WEATHER_STATION = "weather_station"
+    WATER_DISTRICT = "water_district"
+    SUBSTATION = "substation"  # the exchange with the upstream grid
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """One asset. ``element``/``element_index`` name its row in the pandapower network, if any.
+
+    parameters carry the numbers of its kind, named with units (pdc0_mw, tilt_degree,
+    e_max_mwh, efficiency_charge, pipe_length_km, ...).
+    """
+
+    id: str
+    kind: AssetKind
+    name_en: str
+    name_zh: str
+    lat: float | None = None
+    lon: float | None = None
+    owner: str = ""
+    element: str = ""
+    element_index: int = -1
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Enterprise:
+    """An organisation whose footprint is kept: the assets whose meters are its own."""
+
+    id: str
+    name_en: str
+    name_zh: str
+    sector: str
+    province: str
+    assets: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """A device's name for a value, mapped to a series: ``device`` and ``tag`` as on the wire."""
+
+    device: str
+    tag: str
+    unit: str
+    series_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Everything that has to be known of a city before its first reading."""
+
+    id: str
+    name_en: str
+    name_zh: str
+    timezone: str
+    lat: float
+    lon: float
+    simulated: bool
+    network_json: str
+    """The grid as pandapower JSON; empty where there is none."""
+    assets: tuple[Asset, ...]
+    enterprises: tuple[Enterprise, ...]
+    series: tuple[Series, ...]
+    tags: tuple[Tag, ...]
+    plan_resolution: timedelta = timedelta(minutes=15)
+    parameters: dict[str, Any] = field(default_factory=dict)
+    """Tariff, limits and factor zone of the city, as app/planning.py documents them."""
