@@ -31,12 +31,8 @@ class CityClock:
 
     def at(self, wall: datetime) -> datetime:
         """City time at the wall time ``wall``."""
-        return self.origin_city + timedelta(
-            seconds=(utc(wall) - self.origin_wall).total_seconds() * self.pace
-        )
+        return self.origin_city + (utc(wall) - self.origin_wall) * self.pace
 
     def wall(self, city: datetime) -> datetime:
         """Wall time at which the city's clocks show ``city``."""
-        return self.origin_wall + timedelta(
-            seconds=(utc(city) - self.origin_city).total_seconds() / self.pace
-        )
+        return self.origin_wall + (utc(city) - self.origin_city) / self.pace

@@ -72,7 +72,7 @@ def _registry() -> pint.UnitRegistry[float]:
     return registry
 
 
-_EXPRESSION = re.compile(r"[A-Za-z_]+(\*\*\d)?([/*][A-Za-z_]+(\*\*\d)?)?")
+_EXPRESSION = re.compile(r"[A-Za-z_]\w*(\*\*\d)?([/*][A-Za-z_]\w*(\*\*\d)?)?")
 """Units arrive from the wire: nothing but names, one operator and a small power gets evaluated."""
 
 
