@@ -1,0 +1,1 @@
+"""Emission factors, footprints and the rules of the ledger. Pure: no files but package data."""
