@@ -1,0 +1,1 @@
+"""Wire protocols to readings: decode, map, flag, batch, commit, and only then acknowledge."""

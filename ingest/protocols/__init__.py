@@ -1,0 +1,114 @@
+"""The protocols, found by their folder: a new one is one new file here.
+
+A protocol for MQTT payloads has ``NAME``, ``TOPICS`` (MQTT filters) and
+``decode(topic, payload, received_at) -> list[RawReading]``, which raises DecodeError and nothing
+else. A protocol for files has ``NAME``, ``SUFFIXES`` and
+``read(path) -> Iterator[ingest.columns.Columns]``, which raises DecodeError for a file that
+cannot be read at all and reports single bad rows beside the good ones.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from types import ModuleType
+
+from core.errors import ConfigurationError, DecodeError
+from core.readings import RawReading
+from ingest.columns import Columns
+
+Decode = Callable[[str, bytes, datetime], list[RawReading]]
+
+
+@dataclass(frozen=True, slots=True)
+class MessageProtocol:
+    """A payload format and the topics it comes on."""
+
+    name: str
+    topics: tuple[str, ...]
+    decode: Decode
+
+
+@dataclass(frozen=True, slots=True)
+class FileProtocol:
+    """A file format and the suffixes it is known by."""
+
+    name: str
+    suffixes: tuple[str, ...]
+    read: Callable[[Path], Iterator[Columns]]
+
+
+@dataclass(frozen=True, slots=True)
+class Protocols:
+    """Everything this installation can read."""
+
+    messages: tuple[MessageProtocol, ...]
+    files: tuple[FileProtocol, ...]
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """Every MQTT filter to subscribe to."""
+        return tuple(topic for protocol in self.messages for topic in protocol.topics)
+
+    def decode(self, topic: str, payload: bytes, received_at: datetime) -> list[RawReading]:
+        """The readings of a message; raises DecodeError when no protocol can read it."""
+        for protocol in self.messages:
+            if any(matches(pattern, topic) for pattern in protocol.topics):
+                return protocol.decode(topic, payload, received_at)
+        raise DecodeError("No protocol reads this topic.")
+
+    def for_file(self, path: Path) -> FileProtocol:
+        """The protocol of a file by its suffix; raises DecodeError when there is none."""
+        for protocol in self.files:
+            if path.suffix.lower() in protocol.suffixes:
+                return protocol
+        known = ", ".join(suffix for protocol in self.files for suffix in protocol.suffixes)
+        raise DecodeError(f"{path.name} cannot be read: only {known} files can be imported.")
+
+
+def matches(pattern: str, topic: str) -> bool:
+    """Whether an MQTT topic falls under a filter with ``+`` and ``#``."""
+    wanted, given = pattern.split("/"), topic.split("/")
+    if wanted[-1] == "#":
+        wanted = wanted[:-1]
+        given = given[: len(wanted)]
+    return len(wanted) == len(given) and all(
+        w in ("+", g) for w, g in zip(wanted, given, strict=True)
+    )
+
+
+def find(modules: list[ModuleType] | None = None) -> Protocols:
+    """The protocols of this folder (or of ``modules``).
+
+    Raises ConfigurationError when two share a name or a file is no protocol: that stops the start.
+    """
+    found = _modules() if modules is None else modules
+    messages: list[MessageProtocol] = []
+    files: list[FileProtocol] = []
+    names: set[str] = set()
+    for module in found:
+        name = getattr(module, "NAME", None)
+        if not isinstance(name, str) or name in names:
+            raise ConfigurationError(
+                f"The protocol file {module.__name__} has no NAME, or one that another file has."
+            )
+        names.add(name)
+        if hasattr(module, "TOPICS") and hasattr(module, "decode"):
+            messages.append(MessageProtocol(name, tuple(module.TOPICS), module.decode))
+        elif hasattr(module, "SUFFIXES") and hasattr(module, "read"):
+            files.append(FileProtocol(name, tuple(module.SUFFIXES), module.read))
+        else:
+            raise ConfigurationError(
+                f"The protocol file {module.__name__} has neither TOPICS and decode "
+                "nor SUFFIXES and read."
+            )
+    return Protocols(tuple(messages), tuple(files))
+
+
+def _modules() -> list[ModuleType]:
+    names = sorted(info.name for info in pkgutil.iter_modules(__path__))
+    return [importlib.import_module(f"{__name__}.{name}") for name in names]

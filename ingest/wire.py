@@ -1,0 +1,80 @@
+"""What every wire format shares: JSON that cannot hurt, numbers, names and times within reason.
+
+Devices send anything. Each function returns a plain value or raises DecodeError with the reason.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from datetime import UTC, datetime
+from typing import Any, NoReturn
+
+from core.errors import DecodeError, TimeError
+from core.timeaxis import parse
+
+EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+LATEST = datetime(2200, 1, 1, tzinfo=UTC)
+
+MAX_NAME = 200
+"""Characters of a device, tag or unit name; longer ones are not names."""
+
+_RFC3339 = re.compile(
+    r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})", re.ASCII
+)
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise DecodeError(f"{name} is not a JSON number.")
+
+
+def json_value(payload: bytes) -> Any:
+    """The value of a JSON text in UTF-8."""
+    try:
+        return json.loads(payload.decode("utf-8"), parse_constant=_refuse_constant)
+    except UnicodeDecodeError as error:
+        raise DecodeError("The payload is not UTF-8.") from error
+    except RecursionError as error:
+        raise DecodeError("The JSON is nested too deeply.") from error
+    except ValueError as error:
+        raise DecodeError(f"The payload is not JSON: {error}.") from error
+
+
+def number(value: object, what: str) -> float:
+    """A finite float; true and false are no numbers."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise DecodeError(f"{what} is not a number.")
+    try:
+        result = float(value)
+    except OverflowError as error:
+        raise DecodeError(f"{what} is too large.") from error
+    if not math.isfinite(result):
+        raise DecodeError(f"{what} is not finite.")
+    return result
+
+
+def name(value: object, what: str) -> str:
+    """A printable, not too long text: it will be shown to people and stored in a database."""
+    if not isinstance(value, str):
+        raise DecodeError(f"{what} is not a text.")
+    if not value or len(value) > MAX_NAME or not value.isprintable():
+        raise DecodeError(f"{what} is empty, too long or not printable.")
+    return value
+
+
+def bounded(ts: datetime) -> datetime:
+    """``ts`` if it lies in the years 1970 to 2199."""
+    if not EARLIEST <= ts < LATEST:
+        raise DecodeError(f"The time {ts.isoformat()} lies outside 1970 to 2199.")
+    return ts
+
+
+def rfc3339(value: object, what: str) -> datetime:
+    """A time of RFC 3339 with up to nine decimals, to the microsecond below."""
+    if not isinstance(value, str) or not _RFC3339.fullmatch(value):
+        raise DecodeError(f"{what} is not an RFC 3339 time with its zone.")
+    try:
+        return bounded(parse(value))
+    except TimeError as error:
+        raise DecodeError(f"{what} is not a time: {error}") from error
