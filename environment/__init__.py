@@ -1,0 +1,1 @@
+"""Air indices, water losses and the rules that raise alerts on them."""
