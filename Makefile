@@ -1,0 +1,57 @@
+# Verdigrid. `make help` lists what there is.
+# Everything is installed below this folder; nothing but system packages (apt, where allowed)
+# touches the rest of the machine.
+
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+export VERDIGRID_HOME ?= $(CURDIR)/.verdigrid
+
+.DEFAULT_GOAL := help
+.PHONY: help up down status test lint bench lock system clean
+
+help: ## Show this list
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(STAMP): requirements.lock pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) is missing; install Python 3.11 (Debian: apt install python3 python3-venv) or name another with make PYTHON=..." >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "make: no virtual environment could be made; install python3-venv" >&2; exit 1; }
+	@echo "Installing the pinned packages (a minute or two the first time) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+up: $(STAMP) ## Install, start the city and show its progress; http://127.0.0.1:8050
+	@$(BIN)/verdigrid up
+
+down: ## Stop what `make up` started; the data stays
+	@test -x $(BIN)/verdigrid && $(BIN)/verdigrid down || echo "Nothing is installed here yet."
+
+status: $(STAMP) ## Say what runs and how fresh the readings are
+	@$(BIN)/verdigrid status
+
+system: ## Install the system packages the tests use, where that is allowed
+	@sh .ci/system-packages
+
+test: $(STAMP) system ## Run the whole test suite
+	@$(BIN)/python -m pytest
+
+lint: $(STAMP) ## ruff, mypy, import-linter
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: $(STAMP) system ## Measure against peers and limits; writes docs/benchmarks.md
+	@$(BIN)/python -m bench
+
+lock: ## Make requirements.lock anew from pyproject.toml (pins and hashes only)
+	@$(PYTHON) -m venv $(VENV)-lock && $(VENV)-lock/bin/python -m pip install --quiet uv
+	@$(VENV)-lock/bin/uv pip compile pyproject.toml --extra dev --generate-hashes --no-emit-index-url \
+		--no-header --no-annotate --python-version 3.11 --upgrade --quiet --output-file requirements.lock
+	@rm -rf $(VENV)-lock
+	@! grep -nE '://|^--' requirements.lock
+
+clean: ## Remove the virtual environment and caches; the city's data stays
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache artifacts

@@ -1,0 +1,104 @@
+"""Time: exact in microseconds, aware at the door, natural days as long as they are."""
+
+from datetime import UTC, date, datetime, timedelta, timezone
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.clock import CityClock
+from core.errors import ConfigurationError, TimeError
+from core.timeaxis import (
+    HOUR,
+    QUARTER_HOUR,
+    floor_to,
+    from_datetime64,
+    from_us,
+    local_date,
+    local_day,
+    parse,
+    steps,
+    to_datetime64,
+    to_us,
+    utc,
+    zone,
+)
+
+AWARE = st.datetimes(
+    min_value=datetime(1971, 1, 1),  # noqa: DTZ001 - hypothesis wants naive bounds
+    max_value=datetime(2199, 1, 1),  # noqa: DTZ001
+    timezones=st.sampled_from([UTC, timezone(timedelta(hours=8)), timezone(timedelta(hours=-3))]),
+)
+
+
+@given(AWARE)
+def test_microseconds_and_numpy_round_trip_exactly(ts: datetime) -> None:
+    assert from_us(to_us(ts)) == ts
+    assert from_datetime64(to_datetime64(ts)) == ts
+    assert parse(ts.isoformat()) == ts
+
+
+@given(AWARE, st.sampled_from([QUARTER_HOUR, HOUR, timedelta(days=1)]))
+def test_floor_is_the_last_beginning(ts: datetime, resolution: timedelta) -> None:
+    floor = floor_to(ts, resolution)
+    assert floor <= ts < floor + resolution
+    assert to_us(floor) % (resolution // timedelta(microseconds=1)) == 0
+
+
+def test_a_naive_time_is_refused_at_the_door() -> None:
+    with pytest.raises(TimeError, match="has no zone"):
+        utc(datetime(2026, 6, 22))  # noqa: DTZ001 - that is the point
+    with pytest.raises(TimeError, match="has no zone"):
+        parse("2026-06-22T00:00:00")
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "2026-13-01T00:00Z", "9999-12-31T23:59-12:00"])
+def test_what_is_no_time_is_refused(text: str) -> None:
+    with pytest.raises(TimeError):
+        parse(text)
+
+
+def test_steps_label_the_beginning() -> None:
+    start = datetime(2026, 6, 22, tzinfo=UTC)
+    axis = steps(start, start + HOUR, QUARTER_HOUR)
+    assert axis.dtype == np.dtype("datetime64[ns]")
+    assert [from_datetime64(t).minute for t in axis] == [0, 15, 30, 45]
+    with pytest.raises(TimeError, match="no whole number"):
+        steps(start, start + timedelta(minutes=20), QUARTER_HOUR)
+    with pytest.raises(TimeError):
+        steps(start, start, QUARTER_HOUR)
+
+
+@pytest.mark.parametrize(
+    ("day", "hours"),
+    [(date(2026, 3, 29), 23), (date(2026, 10, 25), 25), (date(2026, 6, 22), 24)],
+)
+def test_the_two_days_of_the_clock_change_in_berlin(day: date, hours: int) -> None:
+    start, end = local_day(day, zone("Europe/Berlin"))
+    assert end - start == timedelta(hours=hours)
+    assert local_date(start, zone("Europe/Berlin")) == day
+    assert local_date(end, zone("Europe/Berlin")) == day + timedelta(days=1)
+
+
+def test_an_unknown_zone_is_named() -> None:
+    with pytest.raises(TimeError, match="Mars/Olympus"):
+        zone("Mars/Olympus")
+
+
+@given(AWARE, AWARE, st.floats(0.01, 3600), st.timedeltas(timedelta(0), timedelta(days=3)))
+def test_the_city_clock_runs_at_its_pace(
+    wall: datetime, city: datetime, pace: float, later: timedelta
+) -> None:
+    clock = CityClock(wall, city, pace)
+    assert clock.at(wall) == city
+    gained = clock.at(wall + later) - city
+    assert abs(gained - later * pace) < timedelta(milliseconds=1)
+    assert abs(clock.wall(clock.at(wall + later)) - (wall + later)) < timedelta(milliseconds=1)
+
+
+@pytest.mark.parametrize("pace", [0.0, -1.0, float("nan"), 1e9])
+def test_a_clock_that_cannot_run_is_refused(pace: float) -> None:
+    now = datetime(2026, 6, 22, tzinfo=UTC)
+    with pytest.raises(ConfigurationError, match="pace"):
+        CityClock(now, now, pace)
