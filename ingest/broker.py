@@ -87,7 +87,7 @@ class Broker:
         port or program is wanted. Raises ServiceError when the port is in use, the program is
         missing, the folder cannot be used or the broker does not answer.
         """
-        chosen = kind or (BrokerKind.MOSQUITTO if mosquitto_program() else BrokerKind.AMQTT)
+        chosen = BrokerKind(kind or ("mosquitto" if mosquitto_program() else "amqtt"))
         folder = folder.absolute()
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -129,7 +129,7 @@ class Broker:
 
     @staticmethod
     def stop_left(folder: Path) -> bool:
-        """End a broker that a killed supervisor left behind in ``folder``; whether there was one."""
+        """End a broker that a killed supervisor left behind in ``folder``; tells whether it did."""
         orphan = _running(folder)
         if orphan is not None:
             _end(orphan.pid)
