@@ -1,0 +1,61 @@
+-- Series, and readings by day.
+
+CREATE TABLE series (
+    id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    key text NOT NULL UNIQUE,
+    site text NOT NULL,
+    asset text NOT NULL,
+    variable text NOT NULL,
+    unit text NOT NULL, -- the variable's when the series was registered; it may never change
+    kind text NOT NULL,
+    owner text NOT NULL,
+    timezone text NOT NULL,
+    simulated boolean NOT NULL,
+    resolution interval
+);
+COMMENT ON COLUMN series.resolution IS 'length of the interval a value stands for; null: instants';
+
+-- TimescaleDB where the server has it loaded, native daily partitions elsewhere; store/backend.py
+-- tells them apart by the kind of this table. No foreign key to series: its check for each row
+-- would cost more than the row, and ids come from series.register alone.
+DO $$
+BEGIN
+    IF EXISTS (SELECT FROM pg_available_extensions WHERE name = 'timescaledb')
+       AND current_setting('shared_preload_libraries', true) LIKE '%timescaledb%'
+    THEN
+        CREATE EXTENSION IF NOT EXISTS timescaledb;
+        CREATE TABLE reading (
+            series_id int NOT NULL,
+            ts timestamptz NOT NULL,
+            value float8 NOT NULL,
+            quality int2 NOT NULL,
+            PRIMARY KEY (series_id, ts)
+        );
+        PERFORM create_hypertable(
+            'reading', 'ts', chunk_time_interval => INTERVAL '1 day', create_default_indexes => false
+        );
+    ELSE
+        CREATE TABLE reading (
+            series_id int NOT NULL,
+            ts timestamptz NOT NULL,
+            value float8 NOT NULL,
+            quality int2 NOT NULL,
+            PRIMARY KEY (series_id, ts)
+        ) PARTITION BY RANGE (ts);
+    END IF;
+END
+$$;
+COMMENT ON COLUMN reading.ts IS 'beginning of the interval the value stands for';
+COMMENT ON COLUMN reading.quality IS 'flags of core.readings.Quality; 0 is good';
+
+CREATE TABLE quarantine (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    received_at timestamptz NOT NULL,
+    source text NOT NULL,
+    reason text NOT NULL,
+    detail jsonb NOT NULL,
+    payload bytea NOT NULL,
+    payload_bytes int NOT NULL
+);
+COMMENT ON COLUMN quarantine.payload IS 'the first 64 KiB; payload_bytes is the whole length';
+CREATE INDEX quarantine_received ON quarantine (received_at DESC);

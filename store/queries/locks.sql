@@ -1,0 +1,2 @@
+-- name: advisory
+SELECT pg_try_advisory_lock(hashtextextended(%(name)s, 0));

@@ -1,0 +1,69 @@
+-- name: copy
+COPY reading (series_id, ts, value, quality) FROM STDIN (FORMAT BINARY);
+
+-- name: staging
+CREATE TEMP TABLE IF NOT EXISTS reading_staging (
+    series_id int NOT NULL, ts timestamptz NOT NULL, value float8 NOT NULL, quality int2 NOT NULL
+) ON COMMIT DELETE ROWS;
+
+-- name: clear
+TRUNCATE reading_staging;
+
+-- name: copy_staging
+COPY reading_staging (series_id, ts, value, quality) FROM STDIN (FORMAT BINARY);
+
+-- name: merge
+-- In the order of the key, as every batch is: two writers wait for each other, never in a circle.
+INSERT INTO reading (series_id, ts, value, quality)
+SELECT series_id, ts, value, quality FROM reading_staging ORDER BY series_id, ts
+ON CONFLICT (series_id, ts) DO NOTHING;
+
+-- name: raw
+COPY (
+    SELECT series_id, ts, value FROM reading
+    WHERE series_id = ANY({ids}) AND ts >= {start} AND ts < {end} AND quality & {exclude} = 0
+) TO STDOUT (FORMAT BINARY);
+
+-- name: mean
+COPY (
+    SELECT series_id, date_bin({bucket}, ts, {origin}), avg(value) FROM reading
+    WHERE series_id = ANY({ids}) AND ts >= {start} AND ts < {end} AND quality & {exclude} = 0
+    GROUP BY 1, 2
+) TO STDOUT (FORMAT BINARY);
+
+-- name: sum
+COPY (
+    SELECT series_id, date_bin({bucket}, ts, {origin}), sum(value) FROM reading
+    WHERE series_id = ANY({ids}) AND ts >= {start} AND ts < {end} AND quality & {exclude} = 0
+    GROUP BY 1, 2
+) TO STDOUT (FORMAT BINARY);
+
+-- name: last
+COPY (
+    SELECT DISTINCT ON (series_id, date_bin({bucket}, ts, {origin}))
+           series_id, date_bin({bucket}, ts, {origin}), value FROM reading
+    WHERE series_id = ANY({ids}) AND ts >= {start} AND ts < {end} AND quality & {exclude} = 0
+    ORDER BY series_id, date_bin({bucket}, ts, {origin}), ts DESC
+) TO STDOUT (FORMAT BINARY);
+
+-- name: latest
+-- One short descent of the newest partition's key for each series.
+SELECT s.key, r.ts, r.value, r.quality
+FROM series s
+CROSS JOIN LATERAL (
+    SELECT ts, value, quality FROM reading
+    WHERE series_id = s.id ORDER BY ts DESC LIMIT 1
+) r
+WHERE %(keys)s::text[] IS NULL OR s.key = ANY(%(keys)s::text[])
+ORDER BY s.id;
+
+-- name: estimate
+SELECT coalesce(sum(greatest(c.reltuples, 0)), 0)::bigint
+FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+WHERE i.inhparent = 'reading'::regclass;
+
+-- name: count
+SELECT count(*) FROM reading;
+
+-- name: newest
+SELECT max(ts) FROM reading;

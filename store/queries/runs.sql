@@ -1,0 +1,57 @@
+-- name: request
+INSERT INTO run (kind, state, requested_by, city_at)
+VALUES (%(kind)s, 'requested', %(requested_by)s, %(city_at)s) RETURNING id;
+
+-- name: claim
+-- SKIP LOCKED: two workers take two runs.
+UPDATE run SET state = 'running', started_at = clock_timestamp()
+WHERE id = (
+    SELECT id FROM run WHERE state = 'requested' AND kind = %(kind)s
+    ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED
+)
+RETURNING id, kind, state, requested_by, requested_at, finished_at, city_at, summary, reason;
+
+-- name: start
+INSERT INTO run (kind, state, requested_by, city_at, started_at)
+VALUES (%(kind)s, 'running', %(requested_by)s, %(city_at)s, clock_timestamp()) RETURNING id;
+
+-- name: finish
+-- Finishing again with the same state is a repetition and allowed; another state is not.
+UPDATE run SET state = %(state)s, summary = %(summary)s, reason = %(reason)s, layout = %(layout)s,
+    finished_at = coalesce(finished_at, clock_timestamp())
+WHERE id = %(id)s AND state IN ('requested', 'running', %(state)s);
+
+-- name: clear_schedule
+DELETE FROM schedule WHERE run_id = %(id)s;
+
+-- name: clear_fields
+DELETE FROM run_field WHERE run_id = %(id)s;
+
+-- name: copy_schedule
+COPY schedule (run_id, asset, variable, ts, value) FROM STDIN;
+
+-- name: add_field
+INSERT INTO run_field (run_id, name, coordinate, dims, shape, dtype, attrs, data)
+VALUES (%(run_id)s, %(name)s, %(coordinate)s, %(dims)s, %(shape)s, %(dtype)s, %(attrs)s, %(data)s);
+
+-- name: by_id
+SELECT id, kind, state, requested_by, requested_at, finished_at, city_at, summary, reason
+FROM run WHERE id = %(id)s;
+
+-- name: latest
+SELECT id, kind, state, requested_by, requested_at, finished_at, city_at, summary, reason
+FROM run WHERE kind = %(kind)s AND state = %(state)s ORDER BY id DESC LIMIT 1;
+
+-- name: recent
+SELECT id, kind, state, requested_by, requested_at, finished_at, city_at, summary, reason
+FROM run ORDER BY id DESC LIMIT %(limit)s;
+
+-- name: layout
+SELECT layout FROM run WHERE id = %(id)s;
+
+-- name: schedule
+SELECT asset, variable, ts, value FROM schedule WHERE run_id = %(id)s;
+
+-- name: fields
+SELECT name, coordinate, dims, shape, dtype, attrs, data FROM run_field WHERE run_id = %(id)s
+ORDER BY name;

@@ -1,0 +1,206 @@
+"""Runs of a computation, such as a dispatch plan: requested, running, then failed or their status.
+
+The schedule is kept as rows, which anybody can query; the power flow behind it as arrays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from psycopg.types.json import Jsonb
+
+from core.errors import StoreError
+from core.timeaxis import from_datetime64, to_us, utc
+from store import arrayfields, sqltext
+from store.database import Connection
+
+_SQL = sqltext.load("runs")
+FAILED = "failed"
+_UNFINISHED = ("requested", "running")
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run. state: requested, running, failed or the status of the result, such as optimal.
+
+    city_at: the city time it was made for. reason: why it failed, else empty.
+    """
+
+    id: int
+    kind: str
+    state: str
+    requested_by: str
+    requested_at: datetime
+    finished_at: datetime | None
+    city_at: datetime
+    summary: dict[str, Any]
+    reason: str
+
+
+def request(connection: Connection, kind: str, requested_by: str, city_at: datetime) -> int:
+    """Asks for a run, to be claimed by a worker; returns its id."""
+    return _insert(connection, "request", kind, requested_by, city_at)
+
+
+def claim(connection: Connection, kind: str) -> Run | None:
+    """The oldest requested run of that kind, now running; None without any."""
+    row = connection.execute(_SQL["claim"], {"kind": kind}).fetchone()
+    return Run(*row) if row else None
+
+
+def start(connection: Connection, kind: str, requested_by: str, city_at: datetime) -> int:
+    """Notes a run that begins now; returns its id."""
+    return _insert(connection, "start", kind, requested_by, city_at)
+
+
+def _insert(
+    connection: Connection, name: str, kind: str, requested_by: str, city_at: datetime
+) -> int:
+    row = {"kind": kind, "requested_by": requested_by, "city_at": utc(city_at)}
+    inserted = connection.execute(_SQL[name], row).fetchone()
+    assert inserted is not None
+    return int(inserted[0])
+
+
+def finish(
+    connection: Connection,
+    run_id: int,
+    status: str,
+    summary: Mapping[str, Any],
+    schedule: xr.Dataset | None = None,
+    ac: xr.Dataset | None = None,
+) -> None:
+    """Stores the result of a run; the same call again changes nothing.
+
+    schedule: variables over (time,) or (time, asset), NaN where there is none. ac: any Dataset of
+    numbers. Raises StoreError when the run does not exist, or has ended with another status.
+    """
+    if status in _UNFINISHED:
+        raise StoreError(f"A run cannot finish as {status!r}.")
+    layout = None if schedule is None else Jsonb(_layout(schedule))
+    _end(connection, run_id, status, summary=Jsonb(dict(summary)), layout=layout)
+    connection.execute(_SQL["clear_schedule"], {"id": run_id})
+    connection.execute(_SQL["clear_fields"], {"id": run_id})
+    if schedule is not None:
+        _copy_schedule(connection, run_id, schedule)
+    if ac is not None:
+        rows = [{"run_id": run_id, **row} for row in arrayfields.rows(ac)]
+        with connection.cursor() as cursor:
+            cursor.executemany(_SQL["add_field"], rows)
+
+
+def fail(connection: Connection, run_id: int, reason: str) -> None:
+    """Notes that the run failed, and why. Raises StoreError as ``finish`` does."""
+    _end(connection, run_id, FAILED, reason=reason)
+
+
+def _end(
+    connection: Connection,
+    run_id: int,
+    state: str,
+    *,
+    summary: Jsonb | None = None,
+    reason: str = "",
+    layout: Jsonb | None = None,
+) -> None:
+    row = {
+        "id": run_id,
+        "state": state,
+        "summary": summary or Jsonb({}),
+        "reason": reason,
+        "layout": layout,
+    }
+    if not connection.execute(_SQL["finish"], row).rowcount:
+        there = by_id(connection, run_id)
+        was = f"has ended as {there.state!r} already" if there else "does not exist"
+        raise StoreError(f"Run {run_id} cannot end as {state!r}: it {was}.")
+
+
+def _layout(schedule: xr.Dataset) -> dict[str, Any]:
+    """What the rows do not say: times, order of assets, units, which variable has an asset."""
+    for name, array in schedule.data_vars.items():
+        if array.dims not in (("time",), ("time", "asset")):
+            raise StoreError(f"The schedule's {name!r} has the dims {array.dims}, not time, asset.")
+    return {
+        "times_us": [to_us(from_datetime64(t)) for t in schedule["time"].values],
+        "assets": [str(a) for a in schedule["asset"].values] if "asset" in schedule.dims else None,
+        "variables": {
+            str(name): {"dims": list(map(str, array.dims)), "attrs": dict(array.attrs)}
+            for name, array in schedule.data_vars.items()
+        },
+        "attrs": dict(schedule.attrs),
+    }
+
+
+def _copy_schedule(connection: Connection, run_id: int, schedule: xr.Dataset) -> None:
+    times = [from_datetime64(t) for t in schedule["time"].values]
+    with (
+        connection.cursor() as cursor,
+        cursor.copy(_SQL["copy_schedule"]) as copy,
+    ):
+        for name, array in schedule.data_vars.items():
+            assets = [str(a) for a in schedule["asset"].values] if array.ndim == 2 else [""]
+            table = array.values.reshape(len(times), len(assets)).astype(np.float64)
+            for t, a in zip(*np.nonzero(~np.isnan(table)), strict=True):
+                copy.write_row((run_id, assets[a], str(name), times[t], float(table[t, a])))
+
+
+def by_id(connection: Connection, run_id: int) -> Run | None:
+    """The run of that id, if there is one."""
+    row = connection.execute(_SQL["by_id"], {"id": run_id}).fetchone()
+    return Run(*row) if row else None
+
+
+def latest(connection: Connection, kind: str, status: str = "optimal") -> Run | None:
+    """The newest run of that kind that ended with ``status``."""
+    row = connection.execute(_SQL["latest"], {"kind": kind, "state": status}).fetchone()
+    return Run(*row) if row else None
+
+
+def recent(connection: Connection, limit: int = 50) -> list[Run]:
+    """The newest runs first."""
+    rows = connection.execute(_SQL["recent"], {"limit": limit}).fetchall()
+    return [Run(*row) for row in rows]
+
+
+def schedule(connection: Connection, run_id: int) -> xr.Dataset:
+    """The schedule of a run, as it was given to ``finish``; StoreError when it has none."""
+    row = connection.execute(_SQL["layout"], {"id": run_id}).fetchone()
+    if row is None or row[0] is None:
+        raise StoreError(f"Run {run_id} has no schedule.")
+    layout = row[0]
+    times = {us: place for place, us in enumerate(layout["times_us"])}
+    assets = {asset: place for place, asset in enumerate(layout["assets"] or [])}
+    tables = {
+        name: np.full([len(times), len(assets)][: len(facts["dims"])], np.nan)
+        for name, facts in layout["variables"].items()
+    }
+    for asset, name, ts, value in connection.execute(_SQL["schedule"], {"id": run_id}):
+        table, place = tables[name], times[to_us(ts)]
+        if table.ndim == 2:
+            table[place, assets[asset]] = value
+        else:
+            table[place] = value
+    coords: dict[str, Any] = {
+        "time": np.array(layout["times_us"], "datetime64[us]").astype("datetime64[ns]")
+    }
+    if layout["assets"] is not None:
+        coords["asset"] = list(assets)
+    variables = {
+        name: (facts["dims"], tables[name], facts["attrs"])
+        for name, facts in layout["variables"].items()
+    }
+    return xr.Dataset(variables, coords, layout["attrs"])
+
+
+def ac(connection: Connection, run_id: int) -> xr.Dataset:
+    """The power flow of a run, as it was given to ``finish``; StoreError when it has none."""
+    found = connection.execute(_SQL["fields"], {"id": run_id}).fetchall()
+    if not found:
+        raise StoreError(f"Run {run_id} has no power flow.")
+    return arrayfields.dataset(found)

@@ -1,0 +1,87 @@
+"""The register of series: key to id, and what is known of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from core.errors import StoreError
+from core.series import Series
+from store import sqltext
+from store.database import Connection
+from store.frames import frame
+
+_SQL = sqltext.load("series")
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What reading a series needs."""
+
+    id: int
+    variable: str
+    unit: str
+
+
+def register(connection: Connection, series: Iterable[Series]) -> dict[str, int]:
+    """Adds the series that are new, updates the rest, and returns the id of each key.
+
+    Raises StoreError when a series is stored with another unit than its variable now has.
+    """
+    wanted = {s.key: s for s in series}
+    present = known(connection, list(wanted))
+    for key, there in present.items():
+        if there.unit != wanted[key].unit:
+            raise StoreError(
+                f"The series {key!r} is stored in {there.unit!r}, but its variable now has the "
+                f"unit {wanted[key].unit!r}: give the variable a new name."
+            )
+    rows = [
+        {
+            "key": s.key,
+            "site": s.site,
+            "asset": s.asset,
+            "variable": s.variable,
+            "unit": s.unit,
+            "kind": s.kind.value,
+            "owner": s.owner,
+            "timezone": s.timezone,
+            "simulated": s.simulated,
+            "resolution": s.resolution,
+        }
+        for s in sorted(wanted.values(), key=lambda s: s.key)  # one order: no deadlock
+    ]
+    with connection.cursor() as cursor:
+        cursor.executemany(_SQL["register"], rows)
+    return {key: there.id for key, there in known(connection, list(wanted)).items()}
+
+
+def ids(connection: Connection) -> dict[str, int]:
+    """The id of every series by its key."""
+    return dict(connection.execute(_SQL["ids"]).fetchall())
+
+
+def known(connection: Connection, keys: Sequence[str]) -> dict[str, Known]:
+    """Those of ``keys`` that are registered, in the order asked."""
+    rows = connection.execute(_SQL["known"], {"keys": list(keys)}).fetchall()
+    found = {row[0]: Known(*row[1:]) for row in rows}
+    return {key: found[key] for key in keys if key in found}
+
+
+def expect(connection: Connection, keys: Sequence[str]) -> dict[str, Known]:
+    """All of ``keys``; raises StoreError naming the first that is not registered."""
+    found = known(connection, keys)
+    for key in keys:
+        if key not in found:
+            raise StoreError(f"There is no series {key!r}: register it, or check its spelling.")
+    return found
+
+
+def catalogue(connection: Connection) -> pd.DataFrame:
+    """All series by id: id, key, site, asset, variable, kind, owner, timezone, simulated,
+    resolution (timedelta, NaT for instants) and unit.
+    """
+    table = frame(connection.execute(_SQL["catalogue"]))
+    return table.assign(resolution=pd.to_timedelta(table["resolution"]))
