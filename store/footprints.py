@@ -62,6 +62,12 @@ def read(
     return frame(connection.execute(_SQL["read"], asked))
 
 
+def last_hour(connection: Connection, enterprise: str) -> datetime | None:
+    """The newest hour that has a footprint; None without any."""
+    row = connection.execute(_SQL["last_hour"], {"enterprise": enterprise}).fetchone()
+    return row[0] if row else None
+
+
 def totals(
     connection: Connection,
     start: datetime,

@@ -143,6 +143,15 @@ def _piece(row: tuple[Any, ...], start_us: int, end_us: int) -> _Piece:
     return _Piece(series_id, us[inside], quantiles, values[inside])
 
 
+def prune(connection: Connection, *, before: datetime, keep_kind: str | None = None) -> int:
+    """Removes forecasts known before ``before``, those of series of ``keep_kind`` excepted.
+
+    Returns how many went. Scores stay.
+    """
+    asked = {"before": utc(before), "keep_kind": keep_kind}
+    return connection.execute(_SQL["prune"], asked).rowcount
+
+
 def save_scores(connection: Connection, scores: Iterable[Score]) -> None:
     """Stores scores; the same one again replaces its value."""
     listed = list(scores)
@@ -169,6 +178,7 @@ def scores(
     metric: str | None = None,
     keys: Sequence[str] | None = None,
     since: datetime | None = None,
+    limit: int | None = None,
 ) -> pd.DataFrame:
     """Scores, the newest first: model, key, known_at, horizon, metric, value. None means all."""
     asked = {
@@ -176,5 +186,6 @@ def scores(
         "metric": metric,
         "keys": None if keys is None else list(keys),
         "since": None if since is None else utc(since),
+        "limit": limit,
     }
     return frame(connection.execute(_SQL["scores"], asked))

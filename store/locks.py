@@ -1,11 +1,36 @@
-"""Locks by name, for what only one process may do."""
+"""Locks by name, for what only one process may do. They end with their connection."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import psycopg
+
+from core.errors import StoreUnavailableError
 from store import sqltext
-from store.database import Connection
+from store.database import Connection, Database
 
 _SQL = sqltext.load("locks")
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A lock that is ours as long as its connection lives."""
+
+    name: str
+    connection: Connection
+
+    def check(self) -> None:
+        """Raises StoreUnavailableError when the connection is gone, and the lock with it."""
+        try:
+            self.connection.execute(_SQL["alive"])
+        except psycopg.Error as error:
+            raise StoreUnavailableError(
+                f"The lock {self.name!r} was lost with its connection to the database; "
+                "somebody else may hold it now."
+            ) from error
 
 
 def advisory(connection: Connection, name: str) -> bool:
@@ -15,3 +40,10 @@ def advisory(connection: Connection, name: str) -> bool:
     """
     row = connection.execute(_SQL["advisory"], {"name": f"verdigrid {name}"}).fetchone()
     return bool(row and row[0])
+
+
+@contextmanager
+def held(database: Database, name: str) -> Iterator[Held | None]:
+    """The lock ``name`` for the length of the context; None when another connection holds it."""
+    with database.session() as connection:
+        yield Held(name, connection) if advisory(connection, name) else None

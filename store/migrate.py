@@ -72,6 +72,14 @@ def migrate(database: Database, migrations: Sequence[Migration] | None = None) -
         return [migration.name for migration in missing]
 
 
+def pending(connection: Connection) -> list[str]:
+    """The names of the files that ``migrate`` would apply; raises MigrationError as it does."""
+    wanted = available()
+    exists = connection.execute(_SQL["exists"]).fetchone()
+    done = len(_checked(connection, wanted)) if exists and exists[0] else 0
+    return [migration.name for migration in wanted[done:]]
+
+
 def _checked(connection: Connection, wanted: Sequence[Migration]) -> list[str]:
     applied = connection.execute(_SQL["applied"]).fetchall()
     for (name, checksum), migration in zip(applied, wanted, strict=False):

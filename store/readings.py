@@ -201,14 +201,14 @@ def latest(connection: Connection, keys: Sequence[str] | None = None) -> pd.Data
 
 def counts(connection: Connection) -> dict[str, Any]:
     """``rows``; ``exact``, whether they were counted or estimated (beyond 2 million); and the
-    ``last`` time of a reading, None without any.
+    ``last_ts``, the newest time of a reading, None without any.
     """
     rows = _one(connection, "estimate")
     exact = rows < _MOST_COUNTED
     return {
         "rows": _one(connection, "count") if exact else rows,
         "exact": exact,
-        "last": _one(connection, "newest"),
+        "last_ts": _one(connection, "newest"),
     }
 
 

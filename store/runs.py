@@ -43,14 +43,17 @@ class Run:
 
 
 def request(connection: Connection, kind: str, requested_by: str, city_at: datetime) -> int:
-    """Asks for a run, to be claimed by a worker; returns its id."""
+    """Asks for a run, to be taken by a worker; returns its id."""
     return _insert(connection, "request", kind, requested_by, city_at)
 
 
-def claim(connection: Connection, kind: str) -> Run | None:
-    """The oldest requested run of that kind, now running; None without any."""
-    row = connection.execute(_SQL["claim"], {"kind": kind}).fetchone()
-    return Run(*row) if row else None
+def take_requested(connection: Connection, kind: str | None = None) -> list[Run]:
+    """The requested runs (of that kind, or of any), now running, the oldest first.
+
+    Two workers that ask at once never get the same run.
+    """
+    rows = connection.execute(_SQL["take_requested"], {"kind": kind}).fetchall()
+    return sorted((Run(*row) for row in rows), key=lambda run: run.id)
 
 
 def start(connection: Connection, kind: str, requested_by: str, city_at: datetime) -> int:

@@ -75,7 +75,7 @@ CREATE TABLE environment_index (
     kind text NOT NULL,
     standard text NOT NULL,
     ts timestamptz NOT NULL,
-    value float8 NOT NULL,
+    value float8, -- null where the rules give none
     detail jsonb NOT NULL,
     PRIMARY KEY (kind, subject, standard, ts)
 );

@@ -18,3 +18,6 @@ SELECT enterprise, level, sum(e_mwh) AS e_mwh, sum(kgco2e) AS kgco2e FROM footpr
 WHERE ts >= %(start)s AND ts < %(end)s
   AND (%(enterprises)s::text[] IS NULL OR enterprise = ANY(%(enterprises)s::text[]))
 GROUP BY enterprise, level ORDER BY enterprise, level;
+
+-- name: last_hour
+SELECT max(ts) FROM footprint WHERE enterprise = %(enterprise)s;

@@ -27,4 +27,10 @@ WHERE (%(model)s::text IS NULL OR f.model = %(model)s)
   AND (%(metric)s::text IS NULL OR f.metric = %(metric)s)
   AND (%(keys)s::text[] IS NULL OR s.key = ANY(%(keys)s::text[]))
   AND (%(since)s::timestamptz IS NULL OR f.known_at >= %(since)s)
-ORDER BY f.known_at DESC, f.model, s.key, f.horizon, f.metric;
+ORDER BY f.known_at DESC, f.model, s.key, f.horizon, f.metric
+LIMIT %(limit)s;
+
+-- name: prune
+DELETE FROM forecast f USING series s
+WHERE s.id = f.series_id AND f.known_at < %(before)s
+  AND (%(keep_kind)s::text IS NULL OR s.kind <> %(keep_kind)s);

@@ -16,3 +16,6 @@ SELECT DISTINCT ON (subject, standard) subject, kind, standard, ts, value, detai
 FROM environment_index
 WHERE kind = %(kind)s AND (%(standard)s::text IS NULL OR standard = %(standard)s)
 ORDER BY subject, standard, ts DESC;
+
+-- name: last_hour
+SELECT max(ts) FROM environment_index WHERE kind = %(kind)s AND subject = %(subject)s;

@@ -1,2 +1,5 @@
 -- name: advisory
 SELECT pg_try_advisory_lock(hashtextextended(%(name)s, 0));
+
+-- name: alive
+SELECT 1;

@@ -16,3 +16,6 @@ SELECT name, checksum FROM schema_migration ORDER BY number;
 -- name: record
 INSERT INTO schema_migration (number, name, checksum)
 VALUES (%(number)s, %(name)s, %(checksum)s);
+
+-- name: exists
+SELECT to_regclass('schema_migration') IS NOT NULL;

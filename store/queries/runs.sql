@@ -2,12 +2,12 @@
 INSERT INTO run (kind, state, requested_by, city_at)
 VALUES (%(kind)s, 'requested', %(requested_by)s, %(city_at)s) RETURNING id;
 
--- name: claim
--- SKIP LOCKED: two workers take two runs.
+-- name: take_requested
+-- SKIP LOCKED: two workers never take the same run.
 UPDATE run SET state = 'running', started_at = clock_timestamp()
-WHERE id = (
-    SELECT id FROM run WHERE state = 'requested' AND kind = %(kind)s
-    ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED
+WHERE id IN (
+    SELECT id FROM run WHERE state = 'requested' AND (%(kind)s::text IS NULL OR kind = %(kind)s)
+    ORDER BY id FOR UPDATE SKIP LOCKED
 )
 RETURNING id, kind, state, requested_by, requested_at, finished_at, city_at, summary, reason;
 

@@ -1,9 +1,13 @@
--- name: save
+-- name: add
 INSERT INTO account (name, role, owner, password_hash, active, sandbox)
 VALUES (%(name)s, %(role)s, %(owner)s, %(password_hash)s, true, %(sandbox)s)
-ON CONFLICT (name) DO UPDATE
-SET role = excluded.role, owner = excluded.owner, password_hash = excluded.password_hash,
-    active = true, sandbox = excluded.sandbox;
+ON CONFLICT (name) DO NOTHING;
+
+-- name: set_password
+UPDATE account SET password_hash = %(password_hash)s WHERE name = %(name)s;
+
+-- name: set_active
+UPDATE account SET active = %(active)s WHERE name = %(name)s;
 
 -- name: find
 SELECT name, role, owner, password_hash, active, sandbox FROM account WHERE name = %(name)s;
@@ -11,27 +15,24 @@ SELECT name, role, owner, password_hash, active, sandbox FROM account WHERE name
 -- name: all
 SELECT name, role, owner, password_hash, active, sandbox FROM account ORDER BY name;
 
--- name: deactivate
-UPDATE account SET active = false WHERE name = %(name)s;
-
 -- name: end_sessions
 DELETE FROM account_session WHERE account = %(name)s;
 
 -- name: open_session
 INSERT INTO account_session (token_hash, account, created_at, seen_at, expires_at)
-SELECT %(token_hash)s, name, %(now)s, %(now)s, %(expires_at)s
+SELECT %(token_hash)s, name, %(at)s, %(at)s, %(expires_at)s
 FROM account WHERE name = %(name)s AND active;
 
--- name: session
-SELECT a.name, a.role, a.owner, s.created_at, s.seen_at, s.expires_at
-FROM account_session s JOIN account a ON a.name = s.account
-WHERE s.token_hash = %(token_hash)s AND s.expires_at > %(now)s AND a.active;
-
--- name: see
-UPDATE account_session SET seen_at = %(now)s WHERE token_hash = %(token_hash)s;
+-- name: session_user
+-- Found and noted as in use in one statement. An idle one is not revived.
+UPDATE account_session s SET seen_at = greatest(s.seen_at, %(at)s)
+FROM account a
+WHERE a.name = s.account AND a.active AND s.token_hash = %(token_hash)s
+  AND s.expires_at > %(at)s AND s.seen_at > %(at)s - %(idle)s::interval
+RETURNING a.name, a.role, a.owner, a.password_hash, a.active, a.sandbox;
 
 -- name: close_session
 DELETE FROM account_session WHERE token_hash = %(token_hash)s;
 
 -- name: sweep
-DELETE FROM account_session WHERE expires_at <= %(now)s;
+DELETE FROM account_session WHERE expires_at <= %(at)s;
