@@ -1,0 +1,1 @@
+"""The electric grid: network models, power flow, sensitivities, limits and DER envelopes."""

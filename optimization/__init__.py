@@ -1,0 +1,1 @@
+"""Dispatch: the day's plan of all distributed energy resources, checked on the AC grid."""

@@ -1,0 +1,278 @@
+"""The electrical model of a network: nodes, branches as two-ports, and their admittances.
+
+pandapower knows how its elements become branches of a per-unit bus-branch model (parallel
+systems, tap positions, vector groups, magnetising branch, three windings, open line ends,
+bus-bus switches with and without impedance, islands). That knowledge is used here once instead
+of being written a second time; power flow and sensitivities then share one set of numbers.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+from pandapower.auxiliary import _add_ppc_options, pandapowerNet
+from pandapower.pd2ppc import _pd2ppc
+from pandapower.pypower import idx_brch, idx_bus
+from scipy import sparse
+
+from core.errors import NetworkError
+
+
+@dataclass(frozen=True)
+class Ends:
+    """Where the currents of one kind of branch element are read, in the order of its table.
+
+    branch: row in the branches, -1 where the element carries no current (out of service).
+    scale_from, scale_to: percent of loading per unit of current at either end.
+    """
+
+    branch: np.ndarray
+    scale_from: np.ndarray
+    scale_to: np.ndarray
+
+
+@dataclass(frozen=True)
+class Admittance:
+    """A converted network. Power in per unit of ``base_mva``, shapes (node,) and (branch,).
+
+    node_of_bus: node of each bus in the order of the bus table, -1 for a dead bus; several buses
+    behind closed bus-bus switches are one node.
+    series, shunt: series admittance and symmetrical shunt admittance (both halves together);
+    tap: complex ratio at the from end (as in MATPOWER).
+    node_shunt: everything else between a node and the earth.
+    source_nodes, source_pu: nodes held by the upstream grid and their complex voltages.
+    fixed_mva: complex power drawn at each node by elements that are no load, sgen or storage
+    (wards, motors, asymmetric ones), in MVA.
+    """
+
+    base_mva: float
+    base_kv: np.ndarray
+    node_of_bus: np.ndarray
+    branch_from: np.ndarray
+    branch_to: np.ndarray
+    series: np.ndarray
+    shunt: np.ndarray
+    tap: np.ndarray
+    node_shunt: np.ndarray
+    source_nodes: np.ndarray
+    source_pu: np.ndarray
+    fixed_mva: np.ndarray
+    lines: Ends
+    trafos: Ends
+
+    @property
+    def nodes(self) -> int:
+        """The number of nodes that are supplied."""
+        return len(self.base_kv)
+
+    def two_port(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Yff, Yft, Ytf, Ytt of each branch: current into a branch = Y times the voltages."""
+        own = self.series + self.shunt / 2
+        ratio = np.abs(self.tap) ** 2
+        return own / ratio, -self.series / np.conj(self.tap), -self.series / self.tap, own
+
+    def branch_matrices(self) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
+        """Sparse (branch, node) matrices giving the currents into the from and to ends."""
+        y_ff, y_ft, y_tf, y_tt = self.two_port()
+        count = len(self.series)
+        rows = np.concatenate([np.arange(count)] * 2)
+        columns = np.concatenate([self.branch_from, self.branch_to])
+        shape = (count, self.nodes)
+        into_from = sparse.csr_matrix((np.concatenate([y_ff, y_ft]), (rows, columns)), shape)
+        into_to = sparse.csr_matrix((np.concatenate([y_tf, y_tt]), (rows, columns)), shape)
+        return into_from, into_to
+
+    def bus_matrix(self) -> sparse.csr_matrix:
+        """The nodal admittance matrix, sparse (node, node)."""
+        into_from, into_to = self.branch_matrices()
+        count = len(self.series)
+        shape = (self.nodes, count)
+        ones, columns = np.ones(count), np.arange(count)
+        at_from = sparse.csr_matrix((ones, (self.branch_from, columns)), shape)
+        at_to = sparse.csr_matrix((ones, (self.branch_to, columns)), shape)
+        return sparse.csr_matrix(
+            at_from @ into_from + at_to @ into_to + sparse.diags_array(self.node_shunt)
+        )
+
+
+def convert(net: pandapowerNet) -> Admittance:
+    """The electrical model of ``net``.
+
+    Raises NetworkError when no bus is supplied, when a generator holds its voltage (the batch
+    power flow knows loads and sources only) or when an element is not reciprocal.
+    """
+    _refuse(net)
+    ppci = _per_unit(net)
+    bus, branch = ppci["bus"], ppci["branch"]
+    base_mva = float(ppci["baseMVA"])
+    source_nodes, source_pu = _sources(ppci)
+    series, shunt, extra = _branch_admittances(branch)
+    branch_from = branch[:, idx_brch.F_BUS].real.astype(np.int64)
+    branch_to = branch[:, idx_brch.T_BUS].real.astype(np.int64)
+    node_shunt = (bus[:, idx_bus.GS] + 1j * bus[:, idx_bus.BS]) / base_mva
+    np.add.at(node_shunt, branch_to, extra / 2)
+    tap = np.where(branch[:, idx_brch.TAP].real == 0, 1.0, branch[:, idx_brch.TAP].real)
+    base_kv = bus[:, idx_bus.BASE_KV].real.copy()
+    node_of_bus = _node_of_bus(net, len(bus))
+    return Admittance(
+        base_mva=base_mva,
+        base_kv=base_kv,
+        node_of_bus=node_of_bus,
+        branch_from=branch_from,
+        branch_to=branch_to,
+        series=series,
+        shunt=shunt,
+        tap=tap * np.exp(1j * np.deg2rad(branch[:, idx_brch.SHIFT].real)),
+        node_shunt=node_shunt,
+        source_nodes=source_nodes,
+        source_pu=source_pu,
+        fixed_mva=_fixed(net, bus, node_of_bus),
+        lines=_line_ends(net, ppci, base_mva, base_kv, branch_from, branch_to),
+        trafos=_trafo_ends(net, ppci, base_mva, base_kv, branch_from, branch_to),
+    )
+
+
+def _refuse(net: pandapowerNet) -> None:
+    if len(net.gen) and (net.gen.in_service & ~net.gen.slack.astype(bool)).any():
+        ids = net.gen.index[net.gen.in_service & ~net.gen.slack.astype(bool)].tolist()
+        raise NetworkError(
+            f"The generators {ids[:5]} hold their voltage, which the batch power flow cannot do; "
+            "give them as static generators (sgen) instead."
+        )
+    if not (len(net.ext_grid) and net.ext_grid.in_service.any()) and not len(net.gen):
+        raise NetworkError("No bus is supplied: the network has no external grid in service.")
+    for table in ("dcline", "svc", "tcsc", "ssc", "vsc", "xward"):
+        if table in net and len(net[table]) and net[table].in_service.any():
+            raise NetworkError(f"The network holds {table} elements, which cannot be calculated.")
+
+
+def _per_unit(net: pandapowerNet) -> dict:
+    net["_options"] = {}
+    _add_ppc_options(
+        net,
+        calculate_voltage_angles=True,
+        trafo_model="t",
+        check_connectivity=True,
+        mode="pf",
+        switch_rx_ratio=2,
+        init_vm_pu="flat",
+        init_va_degree="flat",
+        enforce_q_lims=False,
+        enforce_p_lims=False,
+        recycle=None,
+        voltage_depend_loads=False,
+    )
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of pandas, about dtypes inside the conversion
+            _, ppci = _pd2ppc(net)
+    except (KeyError, ValueError, IndexError, TypeError, ZeroDivisionError, UserWarning) as error:
+        raise NetworkError(f"The network cannot be turned into an electrical model: {error}.") from (
+            error
+        )
+    if not np.isfinite(ppci["branch"].view(float)).all():
+        raise NetworkError("A branch of the network has an impedance that is not a number.")
+    result: dict = ppci
+    return result
+
+
+def _sources(ppci: dict) -> tuple[np.ndarray, np.ndarray]:
+    bus = ppci["bus"]
+    nodes = np.flatnonzero(bus[:, idx_bus.BUS_TYPE].real == idx_bus.REF)
+    gen = ppci["gen"]
+    magnitude = {int(g[0].real): float(g[5].real) for g in gen}
+    vm_pu = np.array([magnitude[int(n)] for n in nodes])
+    angle = np.deg2rad(bus[nodes, idx_bus.VA].real)
+    return nodes, vm_pu * np.exp(1j * angle)
+
+
+def _branch_admittances(branch: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Series and shunt admittance, and what the to end has more in shunt than the from end."""
+    if np.any(branch[:, [idx_brch.BR_R_ASYM, idx_brch.BR_X_ASYM]] != 0):
+        raise NetworkError(
+            "An impedance element differs by direction, which the power flow cannot model; "
+            "give it equal values both ways."
+        )
+    series = 1.0 / (branch[:, idx_brch.BR_R] + 1j * branch[:, idx_brch.BR_X])
+    shunt = branch[:, idx_brch.BR_G] + 1j * branch[:, idx_brch.BR_B]
+    extra = branch[:, idx_brch.BR_G_ASYM] + 1j * branch[:, idx_brch.BR_B_ASYM]
+    if not np.isfinite(series).all():
+        raise NetworkError("A branch of the network has no impedance.")
+    return series, shunt, extra
+
+
+def _node_of_bus(net: pandapowerNet, nodes: int) -> np.ndarray:
+    lookup = net["_pd2ppc_lookups"]["bus"]
+    node = lookup[net.bus.index.to_numpy()]
+    # pandapower numbers the buses it leaves out behind the ones it keeps.
+    dead = (node < 0) | (node >= nodes) | ~net.bus.in_service.to_numpy(dtype=bool)
+    return np.where(dead, -1, node)
+
+
+def _fixed(net: pandapowerNet, bus: np.ndarray, node_of_bus: np.ndarray) -> np.ndarray:
+    """Power at each node that does not come from the load, sgen and storage tables."""
+    total = bus[:, idx_bus.PD] + 1j * bus[:, idx_bus.QD]
+    position = {int(b): i for i, b in enumerate(net.bus.index)}
+    for table, sign in (("load", 1), ("storage", 1), ("sgen", -1)):
+        elements = net[table]
+        if not len(elements):
+            continue
+        node = node_of_bus[[position[int(b)] for b in elements.bus]]
+        on = elements.in_service.to_numpy(dtype=bool) & (node >= 0)
+        power = (elements.p_mw + 1j * elements.q_mvar).to_numpy() * elements.scaling.to_numpy()
+        np.subtract.at(total, node[on], sign * power[on])
+    return np.where(np.abs(total) < 1e-9, 0.0, total)  # rounding of sums, not an element
+
+
+def _rows(net: pandapowerNet, ppci: dict, table: str) -> np.ndarray:
+    """Row of each element of ``table`` among the branches kept, -1 for those left out."""
+    lookup = net["_pd2ppc_lookups"]["branch"]
+    if table not in lookup or not len(net[table]):
+        return np.full(len(net[table]), -1)
+    first, last = lookup[table]
+    kept = ppci["internal"]["branch_is"]
+    rank = np.cumsum(kept) - 1
+    return np.where(kept[first:last], rank[first:last], -1)
+
+
+def _line_ends(
+    net: pandapowerNet,
+    ppci: dict,
+    base_mva: float,
+    base_kv: np.ndarray,
+    branch_from: np.ndarray,
+    branch_to: np.ndarray,
+) -> Ends:
+    rows = _rows(net, ppci, "line")
+    line = net.line
+    rating_ka = (line.max_i_ka * line.df * line.parallel).to_numpy(dtype=float)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        percent = 100.0 / rating_ka
+    on = np.maximum(rows, 0)
+    if not len(branch_from):
+        return Ends(rows, np.zeros(len(rows)), np.zeros(len(rows)))
+    ka_from = base_mva / (np.sqrt(3.0) * base_kv[branch_from[on]])
+    ka_to = base_mva / (np.sqrt(3.0) * base_kv[branch_to[on]])
+    return Ends(rows, percent * ka_from, percent * ka_to)
+
+
+def _trafo_ends(
+    net: pandapowerNet,
+    ppci: dict,
+    base_mva: float,
+    base_kv: np.ndarray,
+    branch_from: np.ndarray,
+    branch_to: np.ndarray,
+) -> Ends:
+    rows = _rows(net, ppci, "trafo")
+    trafo = net.trafo
+    if not len(trafo) or not len(branch_from):
+        return Ends(rows, np.zeros(len(rows)), np.zeros(len(rows)))
+    # Loading counts current times rated voltage over rated power, as pandapower's "current".
+    percent = 100.0 * base_mva / (trafo.sn_mva * trafo.df * trafo.parallel).to_numpy(dtype=float)
+    on = np.maximum(rows, 0)
+    hv = trafo.vn_hv_kv.to_numpy(dtype=float) / base_kv[branch_from[on]]
+    lv = trafo.vn_lv_kv.to_numpy(dtype=float) / base_kv[branch_to[on]]
+    return Ends(rows, percent * hv, percent * lv)

@@ -1,0 +1,114 @@
+"""Limits held against a power flow: excesses as arrays, and violations as findings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+
+from core.findings import Finding
+from grid.network import Network
+from grid.sensitivity import Quantity
+
+VOLTAGE_TOLERANCE_PU = 1e-4
+LOADING_TOLERANCE_PERCENT = 0.1
+"""What counts as held: well below what meters of a distribution grid resolve."""
+
+
+@dataclass(frozen=True)
+class Excess:
+    """By how much a limit is exceeded, (time, element), negative where there is room left.
+
+    side: +1 for an upper limit, -1 for a lower one. Voltages in pu, loadings in percentage
+    points. What has no limit or is held by the upstream grid stands at minus infinity.
+    """
+
+    quantity: Quantity
+    side: int
+    values: np.ndarray
+    limit: np.ndarray
+    tolerance: float
+
+    @property
+    def violated(self) -> np.ndarray:
+        """Where the limit is exceeded by more than the tolerance; (time, element)."""
+        broken: np.ndarray = self.values > self.tolerance
+        return broken
+
+
+def loading_limits(
+    network: Network, max_loading_percent: float | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The limits of lines and transformers in percent; the file's own, capped if a cap is given."""
+    cap = np.inf if max_loading_percent is None else max_loading_percent
+    return (
+        np.minimum(network.line_max_loading_percent, cap),
+        np.minimum(network.trafo_max_loading_percent, cap),
+    )
+
+
+def excesses(
+    network: Network, flow: xr.Dataset, *, max_loading_percent: float | None = None
+) -> list[Excess]:
+    """How far every limit is from being exceeded, for each kind of limit."""
+    vm = flow["vm_pu"].values
+    movable = ~network.source_buses & (network.admittance.node_of_bus >= 0)
+    line, trafo = loading_limits(network, max_loading_percent)
+    low = np.where(movable, network.vm_min_pu - vm, -np.inf)
+    high = np.where(movable, vm - network.vm_max_pu, -np.inf)
+    return [
+        Excess(Quantity.VM_PU, -1, low, network.vm_min_pu, VOLTAGE_TOLERANCE_PU),
+        Excess(Quantity.VM_PU, 1, high, network.vm_max_pu, VOLTAGE_TOLERANCE_PU),
+        Excess(
+            Quantity.LINE_LOADING,
+            1,
+            flow["line_loading_percent"].values - line,
+            line,
+            LOADING_TOLERANCE_PERCENT,
+        ),
+        Excess(
+            Quantity.TRAFO_LOADING,
+            1,
+            flow["trafo_loading_percent"].values - trafo,
+            trafo,
+            LOADING_TOLERANCE_PERCENT,
+        ),
+    ]
+
+
+def violations(
+    network: Network, flow: xr.Dataset, *, max_loading_percent: float | None = None
+) -> list[Finding]:
+    """One finding per element and limit that is exceeded at any step, the worst step named."""
+    found: list[Finding] = []
+    for excess in excesses(network, flow, max_loading_percent=max_loading_percent):
+        found.extend(_findings(network, flow, excess))
+    return found
+
+
+_PARTS = {
+    Quantity.VM_PU: ("bus", "vm_pu", "pu"),
+    Quantity.LINE_LOADING: ("line", "loading_percent", "%"),
+    Quantity.TRAFO_LOADING: ("trafo", "loading_percent", "%"),
+}
+
+
+def _findings(network: Network, flow: xr.Dataset, excess: Excess) -> Iterator[Finding]:
+    component, field, unit = _PARTS[excess.quantity]
+    ids = network.ids(component)
+    digits = 4 if unit == "pu" else 1
+    values = flow[excess.quantity.value].values
+    times = flow["time"].values
+    for element in np.flatnonzero(excess.violated.any(axis=0)):
+        worst = int(np.argmax(excess.values[:, element]))
+        steps = int(excess.violated[:, element].sum())
+        relation = "above" if excess.side > 0 else "below"
+        yield Finding(
+            component,
+            field,
+            (int(ids[element]),),
+            f"{values[worst, element]:.{digits}f} {unit} at {times[worst]!s:.16} UTC is {relation} "
+            f"the limit of {excess.limit[element]:.{digits}f} {unit} ({steps} steps in all).",
+        )

@@ -1,0 +1,212 @@
+"""A network as the rest of Verdigrid sees it: identifiers, limits and places, but no pandapower.
+
+The electrical model is converted once per ``Network`` and kept; a ``Network`` is never changed
+after it was read.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from types import MappingProxyType
+
+import numpy as np
+import pandapower
+import pandas as pd
+from pandapower.auxiliary import pandapowerNet
+
+from core.errors import NetworkError
+from core.findings import Finding
+from grid import checks
+from grid.admittance import Admittance, convert
+
+ELEMENTS: Mapping[str, int] = MappingProxyType({"load": -1, "storage": -1, "sgen": 1})
+"""Tables of injections, and the sign that makes their power count as fed into the bus."""
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """A network model. ``net`` is pandapower's and stays inside this package and the sandbox."""
+
+    net: pandapowerNet = field(repr=False)
+
+    @cached_property
+    def buses(self) -> np.ndarray:
+        """Identifiers of the buses, in the order of every ``bus`` dimension; so do the others."""
+        return self.net.bus.index.to_numpy()
+
+    @cached_property
+    def lines(self) -> np.ndarray:
+        """Identifiers of the lines."""
+        return self.net.line.index.to_numpy()
+
+    @cached_property
+    def trafos(self) -> np.ndarray:
+        """Identifiers of the two-winding transformers."""
+        return self.net.trafo.index.to_numpy()
+
+    @cached_property
+    def loads(self) -> np.ndarray:
+        """Identifiers of the loads."""
+        return self.net.load.index.to_numpy()
+
+    @cached_property
+    def sgens(self) -> np.ndarray:
+        """Identifiers of the static generators."""
+        return self.net.sgen.index.to_numpy()
+
+    @cached_property
+    def storages(self) -> np.ndarray:
+        """Identifiers of the storages."""
+        return self.net.storage.index.to_numpy()
+
+    def ids(self, table: str) -> np.ndarray:
+        """Identifiers of the elements of ``table`` (bus, line, trafo, load, sgen, storage)."""
+        return self.net[table].index.to_numpy()
+
+    def bus_position(self, table: str) -> np.ndarray:
+        """Position in ``buses`` of the bus of each element of ``table``; shape (element,)."""
+        return self.net.bus.index.get_indexer(self.net[table].bus)
+
+    def in_use(self, table: str) -> np.ndarray:
+        """Factor by which an element's power counts: its scaling, 0 out of service or unfed."""
+        elements = self.net[table]
+        node = self.admittance.node_of_bus[self.bus_position(table)]
+        on = elements.in_service.to_numpy(dtype=bool) & (node >= 0)
+        return np.where(on, elements.scaling.to_numpy(dtype=float), 0.0)
+
+    def own_value(self, table: str, column: str) -> np.ndarray:
+        """What the network file itself says for ``p_mw`` or ``q_mvar``; storages rest at 0."""
+        if table == "storage":
+            return np.zeros(len(self.net.storage))
+        return self.net[table][column].to_numpy(dtype=float)
+
+    @cached_property
+    def admittance(self) -> Admittance:
+        """The electrical model; raises NetworkError when there is none."""
+        return convert(self.net)
+
+    @cached_property
+    def vm_min_pu(self) -> np.ndarray:
+        """Lowest allowed voltage per bus; 0 where the file states none."""
+        return _limit(self.net.bus, "min_vm_pu", 0.0)
+
+    @cached_property
+    def vm_max_pu(self) -> np.ndarray:
+        """Highest allowed voltage per bus; infinite where the file states none."""
+        return _limit(self.net.bus, "max_vm_pu", np.inf)
+
+    @cached_property
+    def line_max_loading_percent(self) -> np.ndarray:
+        """Highest allowed loading per line in percent of its rating; 100 where not stated."""
+        return _limit(self.net.line, "max_loading_percent", 100.0)
+
+    @cached_property
+    def trafo_max_loading_percent(self) -> np.ndarray:
+        """Highest allowed loading per transformer in percent; 100 where not stated."""
+        return _limit(self.net.trafo, "max_loading_percent", 100.0)
+
+    @cached_property
+    def line_max_i_ka(self) -> np.ndarray:
+        """Rated current per line, all parallel systems together."""
+        line = self.net.line
+        return (line.max_i_ka * line.df * line.parallel).to_numpy(dtype=float)
+
+    @cached_property
+    def source_buses(self) -> np.ndarray:
+        """Whether a bus is held by the upstream grid, shape (bus,); its voltage is given."""
+        node = self.admittance.node_of_bus
+        return np.isin(node, self.admittance.source_nodes) & (node >= 0)
+
+    def geo(self) -> dict[str, pd.DataFrame]:
+        """What a drawing needs: ``buses``, ``lines`` and ``trafos`` as tables.
+
+        buses: name, vn_kv, lon, lat (NaN where the file has no place), indexed by bus.
+        lines and trafos: name, from_bus, to_bus, in_service, and closed (no open switch).
+        """
+        net = self.net
+        places = [_point(text) for text in net.bus.get("geo", pd.Series(index=net.bus.index))]
+        buses = pd.DataFrame(
+            {
+                "name": net.bus.name.astype(str),
+                "vn_kv": net.bus.vn_kv.astype(float),
+                "lon": [p[0] for p in places],
+                "lat": [p[1] for p in places],
+            },
+            index=net.bus.index,
+        )
+        return {
+            "buses": buses,
+            "lines": _branches(net, "line", "l", "from_bus", "to_bus"),
+            "trafos": _branches(net, "trafo", "t", "hv_bus", "lv_bus"),
+        }
+
+
+def read(network_json: str) -> Network:
+    """The network of a pandapower JSON text; raises NetworkError when it cannot be read."""
+    if not network_json.strip():
+        raise NetworkError("There is no network model: the text is empty.")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of pandas, about dtypes of old files
+            net = pandapower.from_json_string(network_json)
+    except Exception as error:  # noqa: BLE001 - a hostile text may raise anything
+        raise NetworkError(
+            f"The network model is not readable as pandapower JSON: {_first_line(error)}"
+        ) from error
+    if not isinstance(net, pandapowerNet):
+        raise NetworkError("The network model is JSON, but not a pandapower network.")
+    missing = [t for t in ("bus", "line", "trafo", "load", "sgen", "ext_grid") if t not in net]
+    if missing or not len(net.bus):
+        what = f"the table {missing[0]}" if missing else "any bus"
+        raise NetworkError(f"The network model lacks {what}.")
+    return Network(net)
+
+
+def check(network: Network) -> list[Finding]:
+    """What is wrong with a network, element by element; empty when it can be calculated.
+
+    Errors stop a calculation or make its numbers meaningless, warnings do not.
+    """
+    return checks.run(network.net)
+
+
+def _limit(table: pd.DataFrame, column: str, default: float) -> np.ndarray:
+    if column not in table:
+        return np.full(len(table), default)
+    values = pd.to_numeric(table[column], errors="coerce").to_numpy(dtype=float)
+    return np.where(np.isnan(values), default, values)
+
+
+def _branches(net: pandapowerNet, table: str, et: str, start: str, end: str) -> pd.DataFrame:
+    elements = net[table]
+    opened = set(net.switch.element[(net.switch.et == et) & ~net.switch.closed.astype(bool)])
+    return pd.DataFrame(
+        {
+            "name": elements.name.astype(str),
+            "from_bus": elements[start].astype(int),
+            "to_bus": elements[end].astype(int),
+            "in_service": elements.in_service.astype(bool),
+            "closed": [i not in opened for i in elements.index],
+        },
+        index=elements.index,
+    )
+
+
+def _point(text: object) -> tuple[float, float]:
+    """Longitude and latitude of a GeoJSON point; NaN for anything else."""
+    if isinstance(text, str):
+        try:
+            lon, lat = json.loads(text)["coordinates"][:2]
+            return float(lon), float(lat)
+        except (ValueError, KeyError, TypeError):
+            return float("nan"), float("nan")
+    return float("nan"), float("nan")
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip().splitlines()
+    return (text[0][:200] if text else type(error).__name__).rstrip(".") + "."

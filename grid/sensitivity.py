@@ -1,0 +1,183 @@
+"""How voltages, loadings and the exchange answer to injections, around an AC operating point.
+
+The Newton equations of the power flow, differentiated: with mismatch Jacobian J and a quantity y
+of the state x = (angles, magnitudes), dy/d(P, Q) = J^-T dy/dx. One transposed solve gives the
+answer of one quantity to the power of every bus, so only the rows that are asked for cost
+anything. Reference: MATPOWER Technical Note 2 (Zimmerman, 2010), derivatives in polar form.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+import xarray as xr
+from scipy import sparse
+from scipy.sparse.linalg import splu
+
+from grid.admittance import Admittance
+from grid.network import Network
+
+
+class Quantity(StrEnum):
+    """What can be linearised; the names of the power-flow result."""
+
+    VM_PU = "vm_pu"
+    LINE_LOADING = "line_loading_percent"
+    TRAFO_LOADING = "trafo_loading_percent"
+    EXCHANGE = "exchange_mw"  # import minus export, of all upstream grids together
+
+
+@dataclass(frozen=True)
+class Gradient:
+    """Derivatives by the power FED INTO each bus, shape (row, bus), per MW and per Mvar.
+
+    A dead bus has 0; so has the voltage of a bus that the upstream grid holds. Loads and
+    storages are drawn from the bus: turn their sign.
+    """
+
+    per_mw: np.ndarray
+    per_mvar: np.ndarray
+
+
+def gradients(
+    network: Network,
+    flow: xr.Dataset,
+    quantity: Quantity,
+    steps: np.ndarray,
+    elements: np.ndarray | None = None,
+) -> Gradient:
+    """Derivatives of ``quantity`` at (steps[i], elements[i]) by the power fed into every bus.
+
+    flow: a result of powerflow.run. steps: positions in time, shape (row,); elements: positions
+    in ``network.buses``, ``lines`` or ``trafos``, shape (row,); none for the exchange.
+    """
+    steps = np.asarray(steps, dtype=np.int64)
+    where = np.zeros_like(steps) if elements is None else np.asarray(elements, dtype=np.int64)
+    model = network.admittance
+    per_mw = np.zeros((len(steps), model.nodes))
+    per_mvar = np.zeros_like(per_mw)
+    matrix = model.bus_matrix()
+    for step in np.unique(steps):
+        point = _Point.at(model, matrix, _voltage(network, flow, int(step)))
+        rows = np.flatnonzero(steps == step)
+        per_mw[rows], per_mvar[rows] = point.answers(quantity, where[rows])
+    bus = model.node_of_bus
+    at_bus = np.maximum(bus, 0)
+    alive = bus >= 0
+    return Gradient(per_mw[:, at_bus] * alive, per_mvar[:, at_bus] * alive)
+
+
+def _voltage(network: Network, flow: xr.Dataset, step: int) -> np.ndarray:
+    """Complex voltage of every node at ``step``, from the buses; auxiliary nodes are rebuilt."""
+    model = network.admittance
+    alive = model.node_of_bus >= 0
+    magnitude, angle = flow["vm_pu"].values[step], np.deg2rad(flow["va_degree"].values[step])
+    voltage = np.full(model.nodes, np.nan + 0j)
+    voltage[model.node_of_bus[alive]] = magnitude[alive] * np.exp(1j * angle[alive])
+    inner = np.flatnonzero(np.isnan(voltage))
+    if len(inner):  # star points and open line ends feed nothing: Y_ii v_i = -Y_io v_o
+        outer = np.flatnonzero(~np.isnan(voltage))
+        matrix = model.bus_matrix().tocsc()
+        right = -(matrix[inner][:, outer] @ voltage[outer])
+        voltage[inner] = splu(matrix[inner][:, inner].tocsc()).solve(right)
+    return voltage
+
+
+@dataclass(frozen=True)
+class _Point:
+    """One operating point with its factorised Jacobian; free: nodes whose voltage may move."""
+
+    model: Admittance
+    voltage: np.ndarray
+    free: np.ndarray
+    by_angle: sparse.csr_matrix
+    by_magnitude: sparse.csr_matrix
+    jacobian: object
+
+    @classmethod
+    def at(cls, model: Admittance, matrix: sparse.csr_matrix, voltage: np.ndarray) -> _Point:
+        free = np.setdiff1d(np.arange(model.nodes), model.source_nodes)
+        unit = voltage / np.abs(voltage)
+        current = np.conj(matrix @ voltage)
+        diagonal = sparse.diags_array
+        by_magnitude = sparse.csr_matrix(
+            diagonal(voltage) @ (matrix @ diagonal(unit)).conjugate() + diagonal(current * unit)
+        )
+        by_angle = sparse.csr_matrix(
+            1j
+            * diagonal(voltage)
+            @ (diagonal(np.conj(current)) - matrix @ diagonal(voltage)).conjugate()
+        )
+        angle, size = by_angle[free][:, free], by_magnitude[free][:, free]
+        jacobian = sparse.block_array([[angle.real, size.real], [angle.imag, size.imag]])
+        lu = splu(jacobian.tocsc()) if len(free) else None
+        return cls(model, voltage, free, by_angle, by_magnitude, lu)
+
+    def answers(self, quantity: Quantity, elements: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Derivatives by active and reactive power fed into each node; each (row, node)."""
+        by_state, at_source = self._by_state(quantity, elements)
+        count, free = len(elements), len(self.free)
+        per_mw = np.zeros((count, self.model.nodes))
+        per_mvar = np.zeros_like(per_mw)
+        if free:
+            solved = self.jacobian.solve(np.ascontiguousarray(by_state.T), trans="T").T  # type: ignore[attr-defined]
+            per_mw[:, self.free] = solved[:, :free] / self.model.base_mva
+            per_mvar[:, self.free] = solved[:, free:] / self.model.base_mva
+        per_mw[:, self.model.source_nodes] = at_source
+        return per_mw, per_mvar
+
+    def _by_state(self, quantity: Quantity, elements: np.ndarray) -> tuple[np.ndarray, float]:
+        """Derivatives by (angles, magnitudes) of the free nodes, and by power at the source."""
+        if quantity is Quantity.VM_PU:
+            return self._voltage_rows(elements), 0.0
+        if quantity is Quantity.EXCHANGE:
+            source = self.model.source_nodes
+            angle = self.by_angle[source][:, self.free].sum(axis=0)
+            size = self.by_magnitude[source][:, self.free].sum(axis=0)
+            row = np.concatenate([np.asarray(angle).ravel(), np.asarray(size).ravel()]).real
+            return np.tile(row * self.model.base_mva, (len(elements), 1)), -1.0
+        return self._loading_rows(quantity, elements), 0.0
+
+    def _voltage_rows(self, buses: np.ndarray) -> np.ndarray:
+        node = self.model.node_of_bus[buses]
+        position = np.full(self.model.nodes, -1)
+        position[self.free] = np.arange(len(self.free))
+        rows = np.zeros((len(buses), 2 * len(self.free)))
+        at = np.where(node >= 0, position[np.maximum(node, 0)], -1)
+        held = at >= 0
+        rows[np.flatnonzero(held), len(self.free) + at[held]] = 1.0
+        return rows
+
+    def _loading_rows(self, quantity: Quantity, elements: np.ndarray) -> np.ndarray:
+        """d|I| = Re(conj(I) dI) / |I| at the end that is loaded more."""
+        model = self.model
+        ends = model.lines if quantity is Quantity.LINE_LOADING else model.trafos
+        y_ff, y_ft, y_tf, y_tt = model.two_port()
+        rows = np.zeros((len(elements), 2 * len(self.free)))
+        for i, element in enumerate(elements):
+            branch = int(ends.branch[element])
+            if branch < 0:
+                continue
+            f, t = int(model.branch_from[branch]), int(model.branch_to[branch])
+            v_f, v_t = self.voltage[f], self.voltage[t]
+            into_from = y_ff[branch] * v_f + y_ft[branch] * v_t
+            into_to = y_tf[branch] * v_f + y_tt[branch] * v_t
+            first = abs(into_from) * ends.scale_from[element]
+            second = abs(into_to) * ends.scale_to[element]
+            if first >= second:
+                current, scale = into_from, ends.scale_from[element]
+                y_f, y_t = y_ff[branch], y_ft[branch]
+            else:
+                current, scale = into_to, ends.scale_to[element]
+                y_f, y_t = y_tf[branch], y_tt[branch]
+            if current == 0:
+                continue
+            direction = scale * np.conj(current) / abs(current)
+            dense = np.zeros((2, model.nodes))
+            for node, v, y in ((f, v_f, y_f), (t, v_t, y_t)):
+                dense[0, node] += (direction * y * 1j * v).real
+                dense[1, node] += (direction * y * v / abs(v)).real
+            rows[i] = dense[:, self.free].ravel()
+        return rows

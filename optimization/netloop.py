@@ -1,0 +1,243 @@
+"""Solve, check every step on the AC grid, add what is violated, solve again.
+
+Network rows are tangents at the operating point where the limit was exceeded. Those of currents
+never cut off anything allowed beyond second order, as currents are convex in the injections; all
+rows are kept, so the loop closes in on the limit from outside and stops just inside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+
+from core.errors import PowerFlowError
+from core.findings import Finding, Severity
+from grid import powerflow
+from grid.limits import Excess, excesses
+from grid.sensitivity import Quantity, gradients
+from optimization.dispatch import Dispatch, build
+from optimization.extract import Solution, solution
+from optimization.fleet import Fleet
+from optimization.keyfigures import count, key_figures
+from optimization.problem import DispatchProblem
+from optimization.result import Status
+from optimization.solve import Solver
+
+MAX_ROUNDS = 12
+EXCHANGE_MISMATCH_MW = 0.05
+"""How close the exchange of the linear model must come to that of the AC power flow."""
+_PARALLEL = 0.999
+"""Rows of one step pointing this much the same way count as one; the worst stands for them."""
+_SIMULTANEOUS_MW = 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """How the loop ended; solution and flow are None when it did not reach an optimum."""
+
+    status: Status
+    dispatch: Dispatch
+    rounds: int
+    build_s: float
+    solve_s: float
+    solution: Solution | None = None
+    flow: xr.Dataset | None = None
+    row_prices: np.ndarray | None = None
+    exchange_effect: np.ndarray | None = None
+    notes: tuple[Finding, ...] = ()
+
+
+def run(
+    problem: DispatchProblem,
+    fleet: Fleet,
+    baseline: xr.Dataset,
+    *,
+    timer: Callable[[], float],
+    progress: Callable[[str], None],
+) -> Outcome:
+    """Plan and check until every limit holds, or nothing improves any more."""
+    start = timer()
+    dispatch = build(problem, fleet)
+    effect = _exchange_effect(problem, fleet, baseline)
+    _relinearise(dispatch, baseline, effect, fleet.baseline_mw)
+    solver = Solver(dispatch)
+    build_s, solve_s = timer() - start, 0.0
+    best: Outcome | None = None
+    before: np.ndarray | None = None
+    for number in range(1, MAX_ROUNDS + 1):
+        status, seconds = _solve_exclusive(dispatch, solver, timer)
+        solve_s += seconds
+        if status is not Status.OPTIMAL:
+            return best or Outcome(status, dispatch, number, build_s, solve_s)
+        found = solution(dispatch, solver)
+        try:
+            flow = powerflow.run(problem.network, fleet.injections(found.p_mw))
+        except PowerFlowError as error:
+            note = Finding("plan", "power_flow", (), str(error))
+            return best or Outcome(
+                Status.ERROR, dispatch, number, build_s, solve_s, notes=(note,)
+            )
+        here = Outcome(
+            status,
+            dispatch,
+            number,
+            build_s,
+            solve_s,
+            found,
+            flow,
+            solver.duals(dispatch.model.network),
+            effect,
+        )
+        best = here if best is None or _better(problem, here, best) else best
+        broken = count(problem, flow)
+        mismatch = _mismatch(found, flow)
+        progress(
+            f"Round {number}: {seconds:.1f} s to solve, {broken} limits exceeded on the AC grid, "
+            f"exchange within {mismatch:.3f} MW."
+        )
+        settled = before is not None and bool(np.abs(found.p_mw - before).max(initial=0.0) < 1e-5)
+        if (not broken and mismatch <= EXCHANGE_MISMATCH_MW) or settled:
+            break
+        before = found.p_mw
+        first = dispatch.rows
+        _add_violated(dispatch, fleet, flow, found.p_mw)
+        effect = _exchange_effect(problem, fleet, flow)
+        solver.drop(dispatch.model.exchange)
+        _relinearise(dispatch, flow, effect, found.p_mw)
+        solver.add(dispatch.model.exchange)
+        solver.add_rows(first)
+        solver.refresh()
+    assert best is not None
+    return Outcome(**{**best.__dict__, "rounds": number, "solve_s": solve_s, "notes": ()})
+
+
+def _exchange_effect(problem: DispatchProblem, fleet: Fleet, flow: xr.Dataset) -> np.ndarray:
+    """Change of import minus export per MW of each resource, (time, asset)."""
+    steps = np.arange(problem.steps)
+    return fleet.effect(gradients(problem.network, flow, Quantity.EXCHANGE, steps))
+
+
+def _relinearise(
+    dispatch: Dispatch, flow: xr.Dataset, effect: np.ndarray, p_mw: np.ndarray
+) -> None:
+    """Write exchange rows and prices around an operating point."""
+    exchange = flow["import_mw"].values - flow["export_mw"].values
+    buy, sell = prices(dispatch.problem, exchange)
+    dispatch.set_prices(buy, sell)
+    dispatch.set_exchange(exchange, effect, p_mw)
+
+
+def prices(problem: DispatchProblem, exchange_mw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Prices of import and export for the linear model, (time,).
+
+    Where exporting pays more than importing costs, a linear model would do both at once without
+    end. There the price of the side the operating point stands on counts for both directions.
+    """
+    buy, sell = problem.import_total_cny_per_mwh, problem.export_cny_per_mwh
+    crossed = sell > buy
+    one = np.where(exchange_mw >= 0, buy, sell)
+    return np.where(crossed, one, buy), np.where(crossed, one, sell)
+
+
+def _solve_exclusive(
+    dispatch: Dispatch, solver: Solver, timer: Callable[[], float]
+) -> tuple[Status, float]:
+    """Solve; where a resource charges and discharges at once, close the smaller and repeat."""
+    total = 0.0
+    for _ in range(10):
+        status, seconds = solver.run(timer)
+        total += seconds
+        if status is not Status.OPTIMAL:
+            return status, total
+        closed = _close_simultaneous(dispatch, solver)
+        if not closed:
+            break
+        solver.refresh(closed)
+    return status, total
+
+
+def _close_simultaneous(dispatch: Dispatch, solver: Solver) -> list:
+    model = dispatch.model
+    charge, discharge = solver.values(model.charge), solver.values(model.discharge)
+    both = np.argwhere((dispatch.charge_at >= 0) & (dispatch.discharge_at >= 0))
+    closed = []
+    for t, a in both:
+        c, d = int(dispatch.charge_at[t, a]), int(dispatch.discharge_at[t, a])
+        if min(charge[c], discharge[d]) > _SIMULTANEOUS_MW:
+            variable = model.charge[c] if charge[c] < discharge[d] else model.discharge[d]
+            variable.setub(0.0)
+            closed.append(variable)
+    return closed
+
+
+def _mismatch(found: Solution, flow: xr.Dataset) -> float:
+    exchange = flow["import_mw"].values - flow["export_mw"].values
+    return float(np.abs(found.exchange_mw - exchange).max(initial=0.0))
+
+
+def _better(problem: DispatchProblem, one: Outcome, other: Outcome) -> bool:
+    """Fewer violations first, then lower cost on the AC grid."""
+
+    def rank(outcome: Outcome) -> tuple[int, float]:
+        assert outcome.flow is not None
+        assert outcome.solution is not None
+        figures = key_figures(problem, outcome.flow, outcome.solution.p_mw)
+        return figures.violations, figures.total_cny
+
+    return rank(one) < rank(other)
+
+
+def _add_violated(
+    dispatch: Dispatch, fleet: Fleet, flow: xr.Dataset, p_mw: np.ndarray
+) -> None:
+    """Rows for what is violated: per step, the worst of each group that answers alike."""
+    problem = dispatch.problem
+    candidates: list[tuple[int, float, float, np.ndarray, float, int]] = []
+    for excess in excesses(
+        problem.network, flow, max_loading_percent=problem.max_loading_percent
+    ):
+        candidates.extend(_candidates(problem, fleet, flow, excess))
+    chosen: dict[int, list[np.ndarray]] = {}
+    for step, _, value, effect, limit, side in sorted(candidates, key=lambda c: (c[0], -c[1])):
+        length = float(np.linalg.norm(effect))
+        if length == 0.0:
+            continue
+        direction = side * effect / length
+        if all(float(direction @ d) < _PARALLEL for d in chosen.get(step, [])) and dispatch.add_row(
+            step, value, effect, p_mw[step], limit, side
+        ):
+            chosen.setdefault(step, []).append(direction)
+
+
+def _candidates(
+    problem: DispatchProblem, fleet: Fleet, flow: xr.Dataset, excess: Excess
+) -> list[tuple[int, float, float, np.ndarray, float, int]]:
+    """(step, excess in tolerances, value, effect by resource, limit to aim at, side)."""
+    steps, elements = np.nonzero(excess.violated)
+    if not len(steps):
+        return []
+    effect = fleet.effect(gradients(problem.network, flow, excess.quantity, steps, elements))
+    values = flow[excess.quantity.value].values[steps, elements]
+    amount = excess.values[steps, elements] / excess.tolerance
+    aim = excess.limit[elements] - excess.side * excess.tolerance / 2
+    return [
+        (int(s), float(m), float(v), e, float(limit), excess.side)
+        for s, m, v, e, limit in zip(steps, amount, values, effect, aim, strict=True)
+    ]
+
+
+def unheld(findings: list[Finding]) -> list[Finding]:
+    """The findings of a plan that could not hold a limit, saying so."""
+    return [
+        Finding(
+            f.component,
+            f.field,
+            f.ids,
+            f"{f.message} No schedule of the resources was found that holds it.",
+            Severity.ERROR,
+        )
+        for f in findings
+    ]

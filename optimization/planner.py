@@ -1,0 +1,93 @@
+"""The entry point: a problem in, a plan out, checked on the AC grid."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from core.findings import Finding, Severity
+from grid import powerflow
+from optimization import netloop
+from optimization.explain import reasons
+from optimization.extract import schedule
+from optimization.fleet import Fleet
+from optimization.keyfigures import key_figures, violations
+from optimization.problem import DispatchProblem
+from optimization.result import Numbers, Plan, Status
+
+
+def plan(
+    problem: DispatchProblem,
+    *,
+    progress: Callable[[str], None] | None = None,
+    timer: Callable[[], float] = time.perf_counter,
+) -> Plan:
+    """The cheapest schedule that keeps every limit, compared with the uncontrolled day.
+
+    progress: called with a sentence after each stage. timer: seconds, for build_s and solve_s
+    only. A problem without solution gives a plan whose status says so and whose findings name
+    what conflicts. Raises PowerFlowError when even the uncontrolled day has no power flow,
+    NetworkError when the network cannot be calculated.
+    """
+    tell = progress or _silent
+    fleet = Fleet(problem)
+    uncontrolled = powerflow.run(problem.network, fleet.injections(fleet.baseline_mw))
+    baseline = key_figures(problem, uncontrolled, fleet.baseline_mw)
+    tell(f"Uncontrolled day: {baseline.violations} limits exceeded on the AC grid.")
+    conflicts = [f for e in problem.envelopes for f in e.conflicts(problem.dt_h)]
+    if conflicts:
+        return Plan(Status.INFEASIBLE, baseline, uncontrolled, conflicts, 0, 0.0, 0.0)
+    outcome = netloop.run(problem, fleet, uncontrolled, timer=timer, progress=tell)
+    if outcome.solution is None or outcome.flow is None:
+        return Plan(
+            outcome.status,
+            baseline,
+            uncontrolled,
+            list(outcome.notes) or [_failed(outcome.status)],
+            outcome.rounds,
+            outcome.build_s,
+            outcome.solve_s,
+        )
+    numbers = Numbers(
+        schedule=schedule(outcome.dispatch, outcome.solution, outcome.flow),
+        ac=outcome.flow,
+        planned=key_figures(problem, outcome.flow, outcome.solution.p_mw),
+    )
+    return Plan(
+        status=Status.OPTIMAL,
+        baseline=baseline,
+        baseline_ac=uncontrolled,
+        violations=netloop.unheld(violations(problem, outcome.flow)),
+        rounds=outcome.rounds,
+        build_s=outcome.build_s,
+        solve_s=outcome.solve_s,
+        numbers=numbers,
+        reasons=reasons(problem, fleet, outcome),
+        notes=_notes(problem),
+    )
+
+
+def _notes(problem: DispatchProblem) -> list[Finding]:
+    crossed = np.flatnonzero(problem.export_cny_per_mwh > problem.import_total_cny_per_mwh)
+    if not len(crossed):
+        return []
+    return [
+        Finding(
+            "tariff",
+            "export_cny_per_mwh",
+            tuple(str(problem.times[t])[:16] for t in crossed),
+            "Exporting pays more than importing costs; the plan keeps the direction of exchange "
+            "it found there.",
+            Severity.INFO,
+        )
+    ]
+
+
+def _failed(status: Status) -> Finding:
+    return Finding("plan", "status", (), f"The solver ended as {status} without a schedule.")
+
+
+def _silent(_sentence: str) -> None:
+    return None

@@ -1,0 +1,148 @@
+"""What planning returns: status, schedule, key figures, reasons."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+import xarray as xr
+
+from core.errors import NotOptimalError
+from core.findings import Finding
+
+
+class Status(StrEnum):
+    """How planning ended; only an optimal plan has numbers."""
+
+    OPTIMAL = "optimal"
+    INFEASIBLE = "infeasible"
+    UNBOUNDED = "unbounded"
+    TIME_LIMIT = "time_limit"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFigures:
+    """A day in numbers, all from AC power flows.
+
+    cost_cny: energy bill at the substation (import cost minus export revenue). wear_cny: what
+    cycling the batteries costs. carbon_cny: the carbon price on emissions_kgco2e, which are those
+    of the imported energy alone. violations: (step, element) pairs beyond a limit of the network,
+    plus steps beyond a limit of the exchange.
+    """
+
+    cost_cny: float
+    wear_cny: float
+    carbon_cny: float
+    emissions_kgco2e: float
+    import_mwh: float
+    export_mwh: float
+    peak_import_mw: float
+    peak_export_mw: float
+    losses_mwh: float
+    curtailed_mwh: float
+    vm_min_pu: float
+    vm_max_pu: float
+    max_line_loading_percent: float
+    max_trafo_loading_percent: float
+    violations: int
+
+    @property
+    def total_cny(self) -> float:
+        """What the plan minimises: bill, wear and carbon together."""
+        return self.cost_cny + self.wear_cny + self.carbon_cny
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why a resource does what it does at one step; ``binding`` names what decides."""
+
+    asset: str
+    ts: datetime
+    text_en: str
+    text_zh: str
+    binding: str
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """What only an optimal plan has."""
+
+    schedule: xr.Dataset
+    ac: xr.Dataset
+    planned: KeyFigures
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The answer to a DispatchProblem.
+
+    baseline, baseline_ac: the uncontrolled day. violations: what the plan could not hold (empty
+    is the goal) or, for an infeasible problem, what conflicts. notes: what a reader should know.
+    rounds: solves with an AC check each. build_s, solve_s: model building and solver time.
+    """
+
+    status: Status
+    baseline: KeyFigures
+    baseline_ac: xr.Dataset
+    violations: list[Finding]
+    rounds: int
+    build_s: float
+    solve_s: float
+    numbers: Numbers | None = None
+    reasons: list[Reason] = field(default_factory=list)
+    notes: list[Finding] = field(default_factory=list)
+
+    @property
+    def schedule(self) -> xr.Dataset:
+        """p_mw (time, asset), positive producing for sgens, consuming or charging for the others;
+        soc (time, asset) at the END of each step, NaN where there is none; import_mw, export_mw
+        and price_cny_per_mwh (time,), the marginal price at the substation.
+
+        Raises NotOptimalError when the plan is not optimal; so do ``ac`` and ``planned``.
+        """
+        return self._numbers().schedule
+
+    @property
+    def ac(self) -> xr.Dataset:
+        """The power flow of the plan, as grid.powerflow.run returns it."""
+        return self._numbers().ac
+
+    @property
+    def planned(self) -> KeyFigures:
+        """The planned day in numbers."""
+        return self._numbers().planned
+
+    def summary(self) -> dict[str, Any]:
+        """Everything but the arrays, as JSON values."""
+        summary: dict[str, Any] = {
+            "status": str(self.status),
+            "rounds": self.rounds,
+            "build_s": round(self.build_s, 3),
+            "solve_s": round(self.solve_s, 3),
+            "baseline": _figures(self.baseline),
+            "planned": None,
+            "savings": None,
+            "violations": [str(f) for f in self.violations],
+            "notes": [str(f) for f in self.notes],
+            "reasons": [{**asdict(r), "ts": r.ts.isoformat()} for r in self.reasons],
+        }
+        if self.numbers is not None:
+            before, after = _figures(self.baseline), _figures(self.numbers.planned)
+            summary["planned"] = after
+            summary["savings"] = {
+                name: before[name] - after[name]
+                for name in ("cost_cny", "total_cny", "emissions_kgco2e", "losses_mwh")
+            }
+        return summary
+
+    def _numbers(self) -> Numbers:
+        if self.numbers is None:
+            raise NotOptimalError(f"The plan has no numbers: it ended as {self.status}.")
+        return self.numbers
+
+
+def _figures(figures: KeyFigures) -> dict[str, Any]:
+    return {**asdict(figures), "total_cny": figures.total_cny}
