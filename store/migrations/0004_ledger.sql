@@ -27,8 +27,8 @@ CREATE TABLE ledger_posting (
     line int NOT NULL,
     account text NOT NULL,
     unit text NOT NULL,
-    -- Unlike numeric(32, 12), this keeps the digits that were hashed: no zeros are added.
-    amount numeric NOT NULL CHECK (amount = trim_scale(amount) AND amount <> 0
+    -- The digits that were hashed, without the zeros that numeric(32, 12) would add.
+    amount numeric NOT NULL CHECK (scale(amount) = min_scale(amount) AND amount <> 0
                                    AND amount NOT IN ('NaN', 'Infinity', '-Infinity')),
     PRIMARY KEY (sequence, line)
 );

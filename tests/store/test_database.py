@@ -1,0 +1,152 @@
+"""Connections: transactions, a pool that heals itself, and sentences that keep the password."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from core.errors import (
+    ConfigurationError,
+    StoreError,
+    StoreUnavailableError,
+    StoreVersionError,
+)
+from store import database as module
+from store import locks
+from store.database import Database
+from store.embedded import EmbeddedServer
+
+
+def test_commit_on_success_and_rollback_on_error(database: Database) -> None:
+    with database.connection() as connection:
+        connection.execute("CREATE TABLE t (x int)")
+        connection.execute("INSERT INTO t VALUES (1)")
+
+    def fail() -> None:
+        with database.connection() as connection:
+            connection.execute("INSERT INTO t VALUES (2)")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    with database.connection() as connection:
+        assert connection.execute("SELECT x FROM t").fetchall() == [(1,)]
+
+
+def test_times_come_back_in_utc(database: Database) -> None:
+    with database.connection() as connection:
+        row = connection.execute("SELECT timestamptz '2026-06-22 00:00+08'").fetchone()
+    assert row is not None
+    assert row[0].isoformat() == "2026-06-21T16:00:00+00:00"
+
+
+def test_an_error_of_a_statement_is_a_store_error_with_its_cause(database: Database) -> None:
+    with pytest.raises(StoreError, match="nowhere") as caught, database.connection() as connection:
+        connection.execute("SELECT * FROM nowhere")
+    assert not isinstance(caught.value, StoreUnavailableError)
+    assert type(caught.value.__cause__).__name__ == "UndefinedTable"
+
+
+def test_nobody_listens() -> None:
+    url = "postgresql://reader:hush-hush@127.0.0.1:1/city"
+    with pytest.raises(StoreUnavailableError, match=r"127\.0\.0\.1:1/city cannot be") as caught:
+        Database(url)
+    assert "hush-hush" not in str(caught.value)
+
+
+def test_no_url() -> None:
+    with pytest.raises(ConfigurationError, match="postgresql://user") as caught:
+        Database("postgresql://reader:hush-hush@[broken/city")
+    assert "hush-hush" not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+def test_no_such_database(server: EmbeddedServer) -> None:
+    with pytest.raises(StoreUnavailableError, match="/nowhere cannot be reached"):
+        Database(server.url.replace("/verdigrid?", "/nowhere?"))
+
+
+def test_too_old_a_server(server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The real server, judged by a program of the future."""
+    monkeypatch.setattr(module, "MINIMUM_VERSION", 99)
+    with pytest.raises(StoreVersionError, match="is PostgreSQL 18, and Verdigrid needs 99"):
+        Database(server.url)
+
+
+def test_recovers_by_itself_when_the_server_comes_back(
+    data_dir: Path, kill_server: Callable[[Path], int]
+) -> None:
+    server = EmbeddedServer.start(data_dir)
+    with Database(server.url, timeout_s=1.0) as database:
+        for end in (server.stop, lambda: kill_server(data_dir)):
+            with database.connection() as connection:
+                assert connection.execute("SELECT 1").fetchone() == (1,)
+            end()
+            for _ in range(2):
+                with pytest.raises(StoreUnavailableError), database.connection():
+                    pass
+            EmbeddedServer.start(data_dir)
+            deadline = time.monotonic() + 20
+            while True:
+                try:
+                    with database.connection() as connection:
+                        assert connection.execute("SELECT 1").fetchone() == (1,)
+                    break
+                except StoreUnavailableError:
+                    assert time.monotonic() < deadline
+
+
+def test_connection_lost_in_the_middle_of_a_transaction(database: Database) -> None:
+    pids = []
+
+    def lose() -> None:
+        with database.connection() as connection, database.session() as other:
+            pids.append(connection.info.backend_pid)
+            other.execute("SELECT pg_terminate_backend(%s)", pids)
+            connection.execute("SELECT 1")
+
+    with pytest.raises(StoreUnavailableError):
+        lose()
+    with database.connection() as connection:
+        assert connection.info.backend_pid not in pids
+
+
+class TestLocks:
+    def test_one_holder_at_a_time(self, database: Database) -> None:
+        with locks.held(database, "scheduler") as first:
+            assert first is not None
+            first.check()
+            with locks.held(database, "scheduler") as second:
+                assert second is None
+            with locks.held(database, "another") as other:
+                assert other is not None
+        with locks.held(database, "scheduler") as again:
+            assert again is not None
+
+    def test_lost_with_its_connection(self, database: Database) -> None:
+        with database.session() as keeper, locks.held(database, "scheduler") as lock:
+            assert lock is not None
+            pid = lock.connection.info.backend_pid
+            keeper.execute("SELECT pg_terminate_backend(%s)", (pid,))
+            with pytest.raises(StoreUnavailableError, match="'scheduler' was lost"):
+                lock.check()
+
+    def test_of_ten_threads_one_gets_it(self, database: Database) -> None:
+        got, barrier = [], threading.Barrier(10)
+
+        def try_it() -> None:
+            with database.session() as connection:
+                taken = locks.advisory(connection, "one")
+                barrier.wait()  # all have asked before the first lets go
+                got.append(taken)
+
+        threads = [threading.Thread(target=try_it) for _ in range(10)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(got) == [False] * 9 + [True]
