@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from core.errors import ConfigurationError, VerdigridError
+from core.errors import VerdigridError
 from core.site import Site
 from core.timeaxis import parse
 from sandbox import city, materials, state
@@ -67,6 +67,7 @@ def history(
 
     from sandbox import history as past
 
+    first, last = parse(start), parse(end)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -77,15 +78,15 @@ def history(
     console = Console(stderr=True)
     with Progress(*columns, console=console) as bar:
         task = bar.add_task("Simulated history", total=None)
-        rows, last = past.write(
+        rows, present = past.write(
             _world(seed, cache or out.absolute().parent)[0],
-            parse(start),
-            parse(end),
+            first,
+            last,
             out,
             lambda done, of: bar.update(task, completed=done, total=of),
         )
     if state_file is not None:
-        state.save(state_file, last, seed)
+        state.save(state_file, present, seed)
     console.print(f"{rows} simulated readings are in {out}.")
 
 
@@ -134,7 +135,7 @@ def main() -> None:
         app()
     except VerdigridError as error:
         Console(stderr=True, soft_wrap=True).print(str(error), style="red", markup=False)
-        raise SystemExit(2 if isinstance(error, ConfigurationError) else 1) from error
+        raise SystemExit(1) from error
 
 
 if __name__ == "__main__":

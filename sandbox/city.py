@@ -62,11 +62,11 @@ _DMA = {"pipe_length_km": 18.4, "connections": 2150}
 
 _PV_MODULE = {"temp_coefficient_per_degc": -0.0038}
 _ORIENTATION: dict[str, tuple[float, float, float]] = {
-    "PV1": (45.0, 130.0, 0.53),
-    "PV3": (45.0, 170.0, 0.54),
+    "PV1": (45.0, 130.0, 0.54),
+    "PV3": (45.0, 170.0, 0.55),
     "PV4": (45.0, 150.0, 0.56),
     "lv_rural1": (45.0, 170.0, 0.51),
-    "lv_rural2": (45.0, 180.0, 0.52),
+    "lv_rural2": (45.0, 180.0, 0.53),
     "lv_rural3": (40.0, 160.0, 0.51),
     "lv_semiurb4": (45.0, 150.0, 0.55),
     "lv_semiurb5": (45.0, 150.0, 0.53),
