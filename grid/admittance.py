@@ -169,9 +169,9 @@ def _per_unit(net: pandapowerNet) -> dict:
             warnings.simplefilter("ignore")  # of pandas, about dtypes inside the conversion
             _, ppci = _pd2ppc(net)
     except (KeyError, ValueError, IndexError, TypeError, ZeroDivisionError, UserWarning) as error:
-        raise NetworkError(f"The network cannot be turned into an electrical model: {error}.") from (
-            error
-        )
+        raise NetworkError(
+            f"The network cannot be turned into an electrical model: {error}."
+        ) from (error)
     if not np.isfinite(ppci["branch"].view(float)).all():
         raise NetworkError("A branch of the network has an impedance that is not a number.")
     result: dict = ppci

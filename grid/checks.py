@@ -110,7 +110,7 @@ def _impedances(net: pandapowerNet) -> Iterator[Finding]:
     yield from _found(
         trafo, "trafo", "vk_percent", _on(trafo) & ~(vk > 0), "The short-circuit voltage is zero."
     )
-    over = _on(trafo) & (_numbers(trafo, "vkr_percent") > vk)
+    over = _on(trafo) & (vk > 0) & (_numbers(trafo, "vkr_percent") > vk)
     yield from _found(
         trafo, "trafo", "vkr_percent", over, "Its real part exceeds the short-circuit voltage."
     )
@@ -244,5 +244,9 @@ def _islands(net: pandapowerNet) -> Iterator[Finding]:
         table = net[component]
         unfed = _on(table) & table.bus.isin([*dark, *off]).to_numpy()
         yield from _found(
-            table, component, "bus", unfed, "It stands at a dead bus and is left out of the balance."
+            table,
+            component,
+            "bus",
+            unfed,
+            "It stands at a dead bus and is left out of the balance.",
         )

@@ -97,9 +97,7 @@ class Envelope:
         lowest = np.where(self.p_min_mw < 0, self.p_min_mw / account.efficiency_discharge, 0.0)
         lowest = np.where(self.p_min_mw > 0, self.p_min_mw * account.efficiency_charge, lowest)
         highest = charge * account.efficiency_charge
-        highest = np.where(
-            self.p_max_mw < 0, self.p_max_mw / account.efficiency_discharge, highest
-        )
+        highest = np.where(self.p_max_mw < 0, self.p_max_mw / account.efficiency_discharge, highest)
         low = high = account.initial_mwh
         for t in range(self.steps):
             low, high = low + dt_h * lowest[t], high + dt_h * highest[t]
@@ -108,9 +106,7 @@ class Envelope:
             if high < account.min_mwh[t] - _ROUNDING_MWH:
                 return [self._conflict(t, high, account.min_mwh[t], "below", "least")]
             if account.min_mwh[t] > account.max_mwh[t] + _ROUNDING_MWH:
-                return [
-                    self._conflict(t, account.min_mwh[t], account.max_mwh[t], "above", "most")
-                ]
+                return [self._conflict(t, account.min_mwh[t], account.max_mwh[t], "above", "most")]
             low, high = max(low, account.min_mwh[t]), min(high, account.max_mwh[t])
         return []
 

@@ -36,40 +36,40 @@ class Network:
     @cached_property
     def buses(self) -> np.ndarray:
         """Identifiers of the buses, in the order of every ``bus`` dimension; so do the others."""
-        return self.net.bus.index.to_numpy()
+        return np.asarray(self.net.bus.index.to_numpy())
 
     @cached_property
     def lines(self) -> np.ndarray:
         """Identifiers of the lines."""
-        return self.net.line.index.to_numpy()
+        return np.asarray(self.net.line.index.to_numpy())
 
     @cached_property
     def trafos(self) -> np.ndarray:
         """Identifiers of the two-winding transformers."""
-        return self.net.trafo.index.to_numpy()
+        return np.asarray(self.net.trafo.index.to_numpy())
 
     @cached_property
     def loads(self) -> np.ndarray:
         """Identifiers of the loads."""
-        return self.net.load.index.to_numpy()
+        return np.asarray(self.net.load.index.to_numpy())
 
     @cached_property
     def sgens(self) -> np.ndarray:
         """Identifiers of the static generators."""
-        return self.net.sgen.index.to_numpy()
+        return np.asarray(self.net.sgen.index.to_numpy())
 
     @cached_property
     def storages(self) -> np.ndarray:
         """Identifiers of the storages."""
-        return self.net.storage.index.to_numpy()
+        return np.asarray(self.net.storage.index.to_numpy())
 
     def ids(self, table: str) -> np.ndarray:
         """Identifiers of the elements of ``table`` (bus, line, trafo, load, sgen, storage)."""
-        return self.net[table].index.to_numpy()
+        return np.asarray(self.net[table].index)
 
     def bus_position(self, table: str) -> np.ndarray:
         """Position in ``buses`` of the bus of each element of ``table``; shape (element,)."""
-        return self.net.bus.index.get_indexer(self.net[table].bus)
+        return np.asarray(self.net.bus.index.get_indexer(self.net[table].bus))
 
     def in_use(self, table: str) -> np.ndarray:
         """Factor by which an element's power counts: its scaling, 0 out of service or unfed."""
@@ -82,7 +82,7 @@ class Network:
         """What the network file itself says for ``p_mw`` or ``q_mvar``; storages rest at 0."""
         if table == "storage":
             return np.zeros(len(self.net.storage))
-        return self.net[table][column].to_numpy(dtype=float)
+        return np.asarray(self.net[table][column], dtype=float)
 
     @cached_property
     def admittance(self) -> Admittance:
@@ -113,7 +113,7 @@ class Network:
     def line_max_i_ka(self) -> np.ndarray:
         """Rated current per line, all parallel systems together."""
         line = self.net.line
-        return (line.max_i_ka * line.df * line.parallel).to_numpy(dtype=float)
+        return np.asarray(line.max_i_ka * line.df * line.parallel, dtype=float)
 
     @cached_property
     def source_buses(self) -> np.ndarray:
@@ -153,7 +153,7 @@ def read(network_json: str) -> Network:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of pandas, about dtypes of old files
             net = pandapower.from_json_string(network_json)
-    except Exception as error:  # noqa: BLE001 - a hostile text may raise anything
+    except Exception as error:  # a hostile text may raise anything, and the cause is kept
         raise NetworkError(
             f"The network model is not readable as pandapower JSON: {_first_line(error)}"
         ) from error

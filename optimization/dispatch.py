@@ -2,12 +2,12 @@
 
     min  dt * sum_t [ buy_t * import_t - sell_t * export_t + penalty * (over_import + over_export)
                       + wear * discharge + cost * curtailed + tie-breaks ]
-    s.t. import_t - export_t = y0_t + sum_a E_ta * (p_ta - p0_ta)      exchange, AC linearised
+    s.t. import_t - export_t >= y0_t + sum_a E_ta * (p_ta - p0_ta)     exchange, AC tangents
          content_t = content_{t-1} + dt * (eta_c * charge_t - discharge_t / eta_d)
          y0 + sum_a E_a * (p_a - p0_a) <= limit + slack                network rows, added lazily
 
-The exchange row carries the marginal losses of the operating point, so import and export are
-those of the AC power flow to first order. Limits of the exchange and of the network are soft
+The exchange rows carry the marginal losses of the operating points, so import and export are
+those of the AC power flow closely. Limits of the exchange and of the network are soft
 at a price that nothing in the tariff reaches: a limit that cannot be held becomes a finding
 instead of an infeasible model. What remains hard are bounds of single resources, which
 Envelope.conflicts decides exactly beforehand.
@@ -57,6 +57,8 @@ class Dispatch:
     fixed_mw: np.ndarray
     steps: list[Step]
     penalty_cny_per_mwh: float
+    exchanges: int = 0
+    exchange_rows: dict[int, tuple[int, np.ndarray]] = field(default_factory=dict)
     row_steps: list[int] = field(default_factory=list)
     row_effects: list[np.ndarray] = field(default_factory=list)
 
@@ -71,9 +73,7 @@ class Dispatch:
         price = self.penalty_cny_per_mwh * self.problem.dt_h
         self.model.objective.set_value(
             self.model.cost
-            + LinearExpression(
-                constant=0.0, linear_coefs=[price] * len(slack), linear_vars=slack
-            )
+            + LinearExpression(constant=0.0, linear_coefs=[price] * len(slack), linear_vars=slack)
         )
 
     def set_prices(self, buy_cny_per_mwh: np.ndarray, sell_cny_per_mwh: np.ndarray) -> None:
@@ -82,22 +82,32 @@ class Dispatch:
             self.model.buy[t] = float(buy_cny_per_mwh[t] * self.problem.dt_h)
             self.model.sell[t] = float(sell_cny_per_mwh[t] * self.problem.dt_h)
 
-    def set_exchange(self, exchange_mw: np.ndarray, effect: np.ndarray, at_mw: np.ndarray) -> None:
-        """(Re)write the exchange rows around an operating point.
+    def add_exchange(
+        self, t: int, exchange_mw: float, effect: np.ndarray, at_mw: np.ndarray, *, exact: bool
+    ) -> int:
+        """A row for the exchange of step ``t`` around an operating point; returns its number.
 
-        exchange_mw: import minus export there, (time,); effect: its change per MW of each
-        resource, (time, asset); at_mw: the resources' power there, (time, asset).
+        exchange_mw: import minus export there; effect: its change per MW of each resource; at_mw:
+        the resources' power there; each (asset,). Losses are convex, so a tangent bounds the
+        exchange from below and tangents at several points together come close to it. That only
+        holds while energy has a price; ``exact`` makes the row an equation instead.
         """
-        model = self.model
-        model.exchange.clear()
-        constant = exchange_mw + (effect * (self.fixed_mw - at_mw)).sum(axis=1)
-        for t, step in enumerate(self.steps):
-            body = LinearExpression(
-                constant=0.0,
-                linear_coefs=[1.0, -1.0, *(-effect[t, step.assets] * step.signs).tolist()],
-                linear_vars=[model.imported[t], model.exported[t], *step.variables],
-            )
-            model.exchange[t] = (float(constant[t]), body, float(constant[t]))
+        step, row = self.steps[t], self.exchanges
+        constant = exchange_mw + float(effect @ (self.fixed_mw[t] - at_mw))
+        body = LinearExpression(
+            constant=0.0,
+            linear_coefs=[1.0, -1.0, *(-effect[step.assets] * step.signs).tolist()],
+            linear_vars=[self.model.imported[t], self.model.exported[t], *step.variables],
+        )
+        self.model.exchange[row] = (constant, body, constant if exact else None)
+        self.exchange_rows[row] = (t, effect)
+        self.exchanges += 1
+        return row
+
+    def drop_exchange(self, row: int) -> None:
+        """Forget an exchange row, which the solver must not hold any more."""
+        del self.model.exchange[row]
+        del self.exchange_rows[row]
 
     def add_row(
         self, t: int, value: float, effect: np.ndarray, at_mw: np.ndarray, limit: float, side: int
@@ -134,7 +144,7 @@ class Dispatch:
 
 
 def build(problem: DispatchProblem, fleet: Fleet) -> Dispatch:
-    """The model of ``problem`` without exchange and network rows; see ``Dispatch.set_exchange``."""
+    """The model of ``problem`` without exchange and network rows; see Dispatch."""
     model = pyo.ConcreteModel(name="dispatch")
     account = np.array([e.energy is not None for e in problem.envelopes], dtype=bool)
     low, high = fleet.p_min_mw, fleet.p_max_mw
@@ -275,9 +285,7 @@ def _add_energy(
             if discharge_at[t, a] >= 0:
                 coefficients.append(drain)
                 variables.append(model.discharge[int(discharge_at[t, a])])
-            body = LinearExpression(
-                constant=0.0, linear_coefs=coefficients, linear_vars=variables
-            )
+            body = LinearExpression(constant=0.0, linear_coefs=coefficients, linear_vars=variables)
             model.energy[here] = (float(right), body, float(right))
 
 
@@ -287,9 +295,7 @@ def _add_objective(dispatch: Dispatch) -> None:
     times = range(steps)
     model.buy = pyo.Param(times, mutable=True, initialize=0.0)
     model.sell = pyo.Param(times, mutable=True, initialize=0.0)
-    money = sum(
-        model.buy[t] * model.imported[t] - model.sell[t] * model.exported[t] for t in times
-    )
+    money = sum(model.buy[t] * model.imported[t] - model.sell[t] * model.exported[t] for t in times)
     over = dispatch.penalty_cny_per_mwh * dt_h
     coefficients: list[float] = [over] * (2 * steps)
     variables: list = [*model.over_import.values(), *model.over_export.values()]
@@ -297,7 +303,11 @@ def _add_objective(dispatch: Dispatch) -> None:
     cost = np.array([e.cost_cny_per_mwh for e in problem.envelopes])
     for component, index, price in (
         (model.power, dispatch.power_at, np.broadcast_to(-cost, dispatch.power_at.shape)),
-        (model.charge, dispatch.charge_at, np.broadcast_to(ramp[:, None], dispatch.charge_at.shape)),
+        (
+            model.charge,
+            dispatch.charge_at,
+            np.broadcast_to(ramp[:, None], dispatch.charge_at.shape),
+        ),
         (model.discharge, dispatch.discharge_at, ramp[:, None] + cost),
     ):
         at = index >= 0
@@ -308,4 +318,3 @@ def _add_objective(dispatch: Dispatch) -> None:
         + LinearExpression(constant=0.0, linear_coefs=coefficients, linear_vars=variables)
     )
     model.objective = pyo.Objective(expr=model.cost)
-

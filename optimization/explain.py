@@ -22,7 +22,7 @@ def reasons(problem: DispatchProblem, fleet: Fleet, outcome: Outcome) -> list[Re
     """A few sentences: the batteries that move most, shifted loads, what is held back."""
     if outcome.solution is None or not problem.envelopes:
         return []
-    local = local_prices(problem, fleet, outcome)
+    local = outcome.solution.local_cny_per_mwh
     return [
         *_batteries(problem, outcome.solution, local),
         *_shifted(problem, fleet, outcome.solution, local),
@@ -30,27 +30,7 @@ def reasons(problem: DispatchProblem, fleet: Fleet, outcome: Outcome) -> list[Re
     ]
 
 
-def local_prices(problem: DispatchProblem, fleet: Fleet, outcome: Outcome) -> np.ndarray:
-    """What one more MWh drawn at the place of each resource costs, (time, asset), CNY/MWh.
-
-    The price at the substation, the marginal losses to the resource's bus, and what binding
-    limits of the network add.
-    """
-    assert outcome.solution is not None
-    assert outcome.exchange_effect is not None
-    drawn = np.array([-1.0 if e.element == "sgen" else 1.0 for e in problem.envelopes])
-    local = outcome.solution.price_cny_per_mwh[:, None] * outcome.exchange_effect
-    prices = np.zeros(0) if outcome.row_prices is None else outcome.row_prices
-    for row, dual in enumerate(prices):
-        step = outcome.dispatch.row_steps[row]
-        local[step] -= dual / problem.dt_h * outcome.dispatch.row_effects[row]
-    result: np.ndarray = local * drawn
-    return result
-
-
-def _batteries(
-    problem: DispatchProblem, found: Solution, local: np.ndarray
-) -> list[Reason]:
+def _batteries(problem: DispatchProblem, found: Solution, local: np.ndarray) -> list[Reason]:
     stores = [
         a
         for a, e in enumerate(problem.envelopes)
@@ -186,14 +166,16 @@ def _held_back(
     return told
 
 
-def _limit_at(
-    problem: DispatchProblem, outcome: Outcome, t: int, a: int
-) -> tuple[str, str, str]:
+def _limit_at(problem: DispatchProblem, outcome: Outcome, t: int, a: int) -> tuple[str, str, str]:
     prices = np.zeros(0) if outcome.row_prices is None else outcome.row_prices
     for row, dual in enumerate(prices):
         acts = abs(outcome.dispatch.row_effects[row][a]) > 1e-4
         if outcome.dispatch.row_steps[row] == t and abs(dual) > 1e-6 and acts:
-            return "a voltage or loading limit of the network binds", "电网电压或负载率受限", "network"
+            return (
+                "a voltage or loading limit of the network binds",
+                "电网电压或负载率受限",
+                "network",
+            )
     assert outcome.flow is not None
     if float(outcome.flow["export_mw"].values[t]) > problem.export_limit_mw - 0.1:
         return "the export limit of the substation binds", "变电站外送受限", "export_limit"

@@ -26,6 +26,8 @@ class Solution:
     stored_cny_per_mwh: np.ndarray
     exchange_mw: np.ndarray
     price_cny_per_mwh: np.ndarray
+    local_cny_per_mwh: np.ndarray
+    """Cost of one more MWh drawn where the resource stands: losses and network limits included."""
 
 
 def solution(dispatch: Dispatch, solver: Solver) -> Solution:
@@ -34,15 +36,34 @@ def solution(dispatch: Dispatch, solver: Solver) -> Solution:
     charge = _spread(dispatch.charge_at, solver.values(model.charge), 0.0)
     discharge = _spread(dispatch.discharge_at, solver.values(model.discharge), 0.0)
     power = _spread(dispatch.power_at, solver.values(model.power), 0.0)
+    price, local = _prices(dispatch, solver)
     return Solution(
         p_mw=dispatch.fixed_mw + power + charge - discharge,
         charge_mw=charge,
         discharge_mw=discharge,
         content_mwh=_spread(dispatch.content_at, solver.values(model.content), np.nan),
-        stored_cny_per_mwh=_spread(dispatch.content_at, -solver.duals(model.energy), np.nan),
+        stored_cny_per_mwh=_spread(
+            dispatch.content_at, -solver.duals(list(model.energy.values())), np.nan
+        ),
         exchange_mw=solver.values(model.imported) - solver.values(model.exported),
-        price_cny_per_mwh=solver.duals(model.exchange) / dt_h,
+        price_cny_per_mwh=price / dt_h,
+        local_cny_per_mwh=local / dt_h,
     )
+
+
+def _prices(dispatch: Dispatch, solver: Solver) -> tuple[np.ndarray, np.ndarray]:
+    """Cost of one more MW drawn at the substation, (time,), and at each resource, (time, asset)."""
+    model, problem = dispatch.model, dispatch.problem
+    price = np.zeros(problem.steps)
+    local = np.zeros((problem.steps, len(problem.envelopes)))
+    duals = solver.duals([model.exchange[row] for row in dispatch.exchange_rows])
+    for (t, effect), dual in zip(dispatch.exchange_rows.values(), duals, strict=True):
+        price[t] += dual
+        local[t] += dual * effect
+    for row, dual in enumerate(solver.duals(list(model.network.values()))):
+        local[dispatch.row_steps[row]] -= dual * dispatch.row_effects[row]
+    drawn = np.array([-1.0 if e.element == "sgen" else 1.0 for e in problem.envelopes])
+    return price, local * drawn
 
 
 def schedule(dispatch: Dispatch, found: Solution, flow: xr.Dataset) -> xr.Dataset:

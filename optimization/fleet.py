@@ -86,16 +86,11 @@ class Fleet:
             changed[f"{table}_p_mw"] = (("time", table), power)
         kept = given.drop_vars([name for name in changed if name in given])
         reindexed = {
-            name: (("time", name.split("_")[0]), values(network, given, *_split(name)))
-            for name in kept.data_vars
+            name: (("time", name.split("_")[0]), values(network, given, *name.split("_", 1)))
+            for name in map(str, kept.data_vars)
         }
         coords = {t: network.ids(t) for t in ("load", "sgen", "storage")}
         return xr.Dataset({**reindexed, **changed}, coords={"time": self.problem.times, **coords})
 
     def _stack(self, columns: list[np.ndarray]) -> np.ndarray:
         return np.column_stack(columns) if columns else np.zeros((self.problem.steps, 0))
-
-
-def _split(name: str) -> tuple[str, str]:
-    table, column = name.split("_", 1)
-    return table, column

@@ -31,6 +31,7 @@ def key_figures(problem: DispatchProblem, flow: xr.Dataset, p_mw: np.ndarray) ->
         peak_export_mw=float(exported.max()),
         losses_mwh=float(flow["losses_mw"].values.sum() * dt_h),
         curtailed_mwh=curtailed,
+        stored_change_mwh=_stored_change(problem, p_mw),
         vm_min_pu=float(np.nanmin(flow["vm_pu"].values)),
         vm_max_pu=float(np.nanmax(flow["vm_pu"].values)),
         max_line_loading_percent=_highest(flow["line_loading_percent"].values),
@@ -95,6 +96,18 @@ def _wear_and_curtailed(problem: DispatchProblem, p_mw: np.ndarray) -> tuple[flo
             discharged = float(np.maximum(-power, 0.0).sum() * problem.dt_h)
             wear += discharged * envelope.cost_cny_per_mwh
     return wear, curtailed
+
+
+def _stored_change(problem: DispatchProblem, p_mw: np.ndarray) -> float:
+    change = 0.0
+    for column, envelope in enumerate(problem.envelopes):
+        account = envelope.energy
+        if account is None or account.capacity_mwh <= 0:
+            continue
+        power = p_mw[:, column]
+        change += float(np.maximum(power, 0.0).sum()) * account.efficiency_charge
+        change -= float(np.maximum(-power, 0.0).sum()) / account.efficiency_discharge
+    return change * problem.dt_h
 
 
 def _highest(values: np.ndarray) -> float:

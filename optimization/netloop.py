@@ -27,8 +27,12 @@ from optimization.result import Status
 from optimization.solve import Solver
 
 MAX_ROUNDS = 12
-EXCHANGE_MISMATCH_MW = 0.05
-"""How close the exchange of the linear model must come to that of the AC power flow."""
+CLOSE_ENOUGH = 0.002
+"""Share of the money turned over that losses missed by the linear model may be worth."""
+ENOUGH_ROUNDS = 5
+"""From here on a clean AC check is enough, however close the losses are met."""
+_MISMATCH_MW = 0.01
+"""Where the exchange is met to this, no further tangent is added."""
 _PARALLEL = 0.999
 """Rows of one step pointing this much the same way count as one; the worst stands for them."""
 _SIMULTANEOUS_MW = 1e-6
@@ -46,7 +50,6 @@ class Outcome:
     solution: Solution | None = None
     flow: xr.Dataset | None = None
     row_prices: np.ndarray | None = None
-    exchange_effect: np.ndarray | None = None
     notes: tuple[Finding, ...] = ()
 
 
@@ -61,8 +64,8 @@ def run(
     """Plan and check until every limit holds, or nothing improves any more."""
     start = timer()
     dispatch = build(problem, fleet)
-    effect = _exchange_effect(problem, fleet, baseline)
-    _relinearise(dispatch, baseline, effect, fleet.baseline_mw)
+    exact = _negative_prices(problem)
+    _add_exchange(dispatch, fleet, baseline, fleet.baseline_mw, np.arange(problem.steps), exact)
     solver = Solver(dispatch)
     build_s, solve_s = timer() - start, 0.0
     best: Outcome | None = None
@@ -77,9 +80,7 @@ def run(
             flow = powerflow.run(problem.network, fleet.injections(found.p_mw))
         except PowerFlowError as error:
             note = Finding("plan", "power_flow", (), str(error))
-            return best or Outcome(
-                Status.ERROR, dispatch, number, build_s, solve_s, notes=(note,)
-            )
+            return best or Outcome(Status.ERROR, dispatch, number, build_s, solve_s, notes=(note,))
         here = Outcome(
             status,
             dispatch,
@@ -88,46 +89,86 @@ def run(
             solve_s,
             found,
             flow,
-            solver.duals(dispatch.model.network),
-            effect,
+            solver.duals(list(dispatch.model.network.values())),
         )
         best = here if best is None or _better(problem, here, best) else best
         broken = count(problem, flow)
-        mismatch = _mismatch(found, flow)
+        mismatch = exchange(flow) - found.exchange_mw
+        gap = _gap(found, mismatch)
         progress(
             f"Round {number}: {seconds:.1f} s to solve, {broken} limits exceeded on the AC grid, "
-            f"exchange within {mismatch:.3f} MW."
+            f"losses missed are worth {gap:.2%} of the bill."
         )
         settled = before is not None and bool(np.abs(found.p_mw - before).max(initial=0.0) < 1e-5)
-        if (not broken and mismatch <= EXCHANGE_MISMATCH_MW) or settled:
+        if settled or (not broken and (gap <= CLOSE_ENOUGH or number >= ENOUGH_ROUNDS)):
             break
         before = found.p_mw
-        first = dispatch.rows
-        _add_violated(dispatch, fleet, flow, found.p_mw)
-        effect = _exchange_effect(problem, fleet, flow)
-        solver.drop(dispatch.model.exchange)
-        _relinearise(dispatch, flow, effect, found.p_mw)
-        solver.add(dispatch.model.exchange)
-        solver.add_rows(first)
-        solver.refresh()
+        # Where energy is worth nothing, an inequality lets the model throw it away: too little
+        # seems to be exported there. The row becomes an equation.
+        exact |= mismatch < -_MISMATCH_MW
+        _refine(dispatch, solver, fleet, flow, found.p_mw, mismatch, exact)
     assert best is not None
     return Outcome(**{**best.__dict__, "rounds": number, "solve_s": solve_s, "notes": ()})
 
 
-def _exchange_effect(problem: DispatchProblem, fleet: Fleet, flow: xr.Dataset) -> np.ndarray:
-    """Change of import minus export per MW of each resource, (time, asset)."""
-    steps = np.arange(problem.steps)
-    return fleet.effect(gradients(problem.network, flow, Quantity.EXCHANGE, steps))
-
-
-def _relinearise(
-    dispatch: Dispatch, flow: xr.Dataset, effect: np.ndarray, p_mw: np.ndarray
+def _refine(
+    dispatch: Dispatch,
+    solver: Solver,
+    fleet: Fleet,
+    flow: xr.Dataset,
+    p_mw: np.ndarray,
+    mismatch: np.ndarray,
+    exact: np.ndarray,
 ) -> None:
-    """Write exchange rows and prices around an operating point."""
-    exchange = flow["import_mw"].values - flow["export_mw"].values
-    buy, sell = prices(dispatch.problem, exchange)
-    dispatch.set_prices(buy, sell)
-    dispatch.set_exchange(exchange, effect, p_mw)
+    """Bring the model closer to the AC grid around the last plan."""
+    first = dispatch.rows
+    _add_violated(dispatch, fleet, flow, p_mw)
+    solver.add_rows(first)
+    steps = np.flatnonzero((np.abs(mismatch) > _MISMATCH_MW) | exact)
+    old = [row for row, (t, _) in dispatch.exchange_rows.items() if exact[t]]
+    solver.drop([dispatch.model.exchange[row] for row in old])
+    for row in old:
+        dispatch.drop_exchange(row)
+    new = _add_exchange(dispatch, fleet, flow, p_mw, steps, exact)
+    solver.add([dispatch.model.exchange[row] for row in new])
+    solver.refresh()
+
+
+def _gap(found: Solution, mismatch: np.ndarray) -> float:
+    """What the mismatch of the exchange is worth, as a share of the money turned over."""
+    price = np.maximum(np.abs(found.price_cny_per_mwh), 1.0)
+    turnover = float((price * np.abs(found.exchange_mw)).sum())
+    return float((price * np.abs(mismatch)).sum()) / max(turnover, 1.0)
+
+
+def _add_exchange(
+    dispatch: Dispatch,
+    fleet: Fleet,
+    flow: xr.Dataset,
+    p_mw: np.ndarray,
+    steps: np.ndarray,
+    exact: np.ndarray,
+) -> list[int]:
+    """Exchange rows of ``steps`` and all prices, around the operating point ``flow``."""
+    value = exchange(flow)
+    dispatch.set_prices(*prices(dispatch.problem, value))
+    effect = fleet.effect(gradients(dispatch.problem.network, flow, Quantity.EXCHANGE, steps))
+    return [
+        dispatch.add_exchange(int(t), float(value[t]), effect[i], p_mw[t], exact=bool(exact[t]))
+        for i, t in enumerate(steps)
+    ]
+
+
+def _negative_prices(problem: DispatchProblem) -> np.ndarray:
+    """Steps at which throwing energy away would pay, (time,)."""
+    negative: np.ndarray = np.minimum(problem.import_total_cny_per_mwh, problem.export_cny_per_mwh)
+    return negative < 0
+
+
+def exchange(flow: xr.Dataset) -> np.ndarray:
+    """Import minus export of a power flow, (time,)."""
+    difference: np.ndarray = flow["import_mw"].values - flow["export_mw"].values
+    return difference
 
 
 def prices(problem: DispatchProblem, exchange_mw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -173,11 +214,6 @@ def _close_simultaneous(dispatch: Dispatch, solver: Solver) -> list:
     return closed
 
 
-def _mismatch(found: Solution, flow: xr.Dataset) -> float:
-    exchange = flow["import_mw"].values - flow["export_mw"].values
-    return float(np.abs(found.exchange_mw - exchange).max(initial=0.0))
-
-
 def _better(problem: DispatchProblem, one: Outcome, other: Outcome) -> bool:
     """Fewer violations first, then lower cost on the AC grid."""
 
@@ -190,15 +226,11 @@ def _better(problem: DispatchProblem, one: Outcome, other: Outcome) -> bool:
     return rank(one) < rank(other)
 
 
-def _add_violated(
-    dispatch: Dispatch, fleet: Fleet, flow: xr.Dataset, p_mw: np.ndarray
-) -> None:
+def _add_violated(dispatch: Dispatch, fleet: Fleet, flow: xr.Dataset, p_mw: np.ndarray) -> None:
     """Rows for what is violated: per step, the worst of each group that answers alike."""
     problem = dispatch.problem
     candidates: list[tuple[int, float, float, np.ndarray, float, int]] = []
-    for excess in excesses(
-        problem.network, flow, max_loading_percent=problem.max_loading_percent
-    ):
+    for excess in excesses(problem.network, flow, max_loading_percent=problem.max_loading_percent):
         candidates.extend(_candidates(problem, fleet, flow, excess))
     chosen: dict[int, list[np.ndarray]] = {}
     for step, _, value, effect, limit, side in sorted(candidates, key=lambda c: (c[0], -c[1])):

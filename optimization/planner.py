@@ -15,7 +15,7 @@ from optimization.extract import schedule
 from optimization.fleet import Fleet
 from optimization.keyfigures import key_figures, violations
 from optimization.problem import DispatchProblem
-from optimization.result import Numbers, Plan, Status
+from optimization.result import KeyFigures, Numbers, Plan, Status
 
 
 def plan(
@@ -65,11 +65,11 @@ def plan(
         solve_s=outcome.solve_s,
         numbers=numbers,
         reasons=reasons(problem, fleet, outcome),
-        notes=_notes(problem),
+        notes=[*_crossed(problem), *_drained(problem, baseline)],
     )
 
 
-def _notes(problem: DispatchProblem) -> list[Finding]:
+def _crossed(problem: DispatchProblem) -> list[Finding]:
     crossed = np.flatnonzero(problem.export_cny_per_mwh > problem.import_total_cny_per_mwh)
     if not len(crossed):
         return []
@@ -80,6 +80,23 @@ def _notes(problem: DispatchProblem) -> list[Finding]:
             tuple(str(problem.times[t])[:16] for t in crossed),
             "Exporting pays more than importing costs; the plan keeps the direction of exchange "
             "it found there.",
+            Severity.INFO,
+        )
+    ]
+
+
+def _drained(problem: DispatchProblem, baseline: KeyFigures) -> list[Finding]:
+    """The uncontrolled day may live on energy stored before it; the plan may not."""
+    capacity = sum(e.energy.capacity_mwh for e in problem.envelopes if e.energy is not None)
+    if capacity <= 0 or baseline.stored_change_mwh > -0.05 * capacity:
+        return []
+    return [
+        Finding(
+            "storage",
+            "stored_change_mwh",
+            (),
+            f"The uncontrolled day takes {-baseline.stored_change_mwh:.1f} MWh out of the "
+            "batteries without giving them back, so the plan's savings look smaller.",
             Severity.INFO,
         )
     ]

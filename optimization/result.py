@@ -30,7 +30,8 @@ class KeyFigures:
     cost_cny: energy bill at the substation (import cost minus export revenue). wear_cny: what
     cycling the batteries costs. carbon_cny: the carbon price on emissions_kgco2e, which are those
     of the imported energy alone. violations: (step, element) pairs beyond a limit of the network,
-    plus steps beyond a limit of the exchange.
+    plus steps beyond a limit of the exchange. stored_change_mwh: what the batteries hold more at
+    the end than at the beginning; days compare fairly only where it is alike.
     """
 
     cost_cny: float
@@ -43,6 +44,7 @@ class KeyFigures:
     peak_export_mw: float
     losses_mwh: float
     curtailed_mwh: float
+    stored_change_mwh: float
     vm_min_pu: float
     vm_max_pu: float
     max_line_loading_percent: float

@@ -44,13 +44,15 @@ class Solver:
         self._highs.set_instance(dispatch.model)
         self._results: object | None = None
 
-    def drop(self, component: pyo.Constraint) -> None:
-        """Take an indexed constraint out, before the model forgets it."""
-        self._highs.remove_constraints(list(component.values()))
+    def drop(self, constraints: list) -> None:
+        """Take constraints out, before the model forgets them."""
+        if constraints:
+            self._highs.remove_constraints(constraints)
 
-    def add(self, component: pyo.Constraint) -> None:
-        """Take a rewritten indexed constraint in."""
-        self._highs.add_constraints(list(component.values()))
+    def add(self, constraints: list) -> None:
+        """Take constraints in."""
+        if constraints:
+            self._highs.add_constraints(constraints)
 
     def add_rows(self, first: int) -> None:
         """Take over the network rows of the dispatch from number ``first`` on."""
@@ -82,9 +84,8 @@ class Solver:
         primal = self._highs.get_primals(variables)
         return np.array([primal[v] for v in variables], dtype=float)
 
-    def duals(self, component: pyo.Constraint) -> np.ndarray:
-        """Dual values of an indexed constraint: change of cost per unit of its right side."""
-        constraints = list(component.values())
+    def duals(self, constraints: list) -> np.ndarray:
+        """Dual values: change of cost per unit of a constraint's right side."""
         dual = self._highs.get_duals(constraints)
         return np.array([dual[c] for c in constraints], dtype=float)
 

@@ -86,7 +86,7 @@ def _found(folders: tuple[str, ...]) -> Mapping[AssetKind, EnvelopeFunction]:
 
 
 def found() -> Mapping[AssetKind, EnvelopeFunction]:
-    """All types by kind; raises ConfigurationError for a file that is no type or a repeated kind."""
+    """All types by kind; ConfigurationError for a file that is no type or a repeated kind."""
     return _found(tuple(__path__))
 
 
@@ -105,5 +105,7 @@ def parameter(asset: Asset, name: str, default: float | None = None) -> float:
 def profile(asset: Asset, name: str, values: np.ndarray | None, steps: int) -> np.ndarray:
     """``values`` as an array of shape (time,), never negative; ConfigurationError without them."""
     if values is None or np.shape(values) != (steps,):
-        raise ConfigurationError(f"The envelope of {asset.id} needs {name} for each of {steps} steps.")
-    return np.maximum(np.asarray(values, dtype=float), 0.0)
+        raise ConfigurationError(
+            f"The envelope of {asset.id} needs {name} for each of {steps} steps."
+        )
+    return np.asarray(np.maximum(np.asarray(values, dtype=float), 0.0))

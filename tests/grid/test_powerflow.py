@@ -1,0 +1,185 @@
+"""The batch power flow gives what pandapower's own gives, and what physics demands."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandapower
+import pandapower.networks
+import pytest
+import xarray as xr
+
+from core.errors import NetworkError, PowerFlowError
+from grid.network import Network, read
+from grid.powerflow import run
+
+ONE_STEP = np.array(["2026-06-22T00:00"], dtype="datetime64[ns]")
+
+
+def at_rest() -> xr.Dataset:
+    """No injections given: everything at the network's own values."""
+    return xr.Dataset(coords={"time": ONE_STEP})
+
+
+def assert_same(flow: xr.Dataset, net: pandapower.pandapowerNet, step: int) -> None:
+    """1e-6 pu and 0.01 % in loading: a thousandth of what meters resolve."""
+    np.testing.assert_allclose(flow.vm_pu.values[step], net.res_bus.vm_pu, atol=1e-6)
+    turned = flow.va_degree.values[step] - net.res_bus.va_degree.to_numpy()
+    np.testing.assert_allclose(
+        (turned + 180) % 360 - 180, np.where(np.isnan(turned), np.nan, 0), atol=1e-4
+    )
+    np.testing.assert_allclose(
+        flow.line_loading_percent.values[step], net.res_line.loading_percent.fillna(0), atol=0.01
+    )
+    np.testing.assert_allclose(
+        flow.trafo_loading_percent.values[step], net.res_trafo.loading_percent.fillna(0), atol=0.01
+    )
+    np.testing.assert_allclose(
+        flow.line_p_from_mw.values[step], net.res_line.p_from_mw.fillna(0), atol=1e-5
+    )
+    exchange = (flow.import_mw - flow.export_mw).values[step]
+    assert exchange == pytest.approx(net.res_ext_grid.p_mw.sum(), abs=1e-5)
+    assert flow.q_exchange_mvar.values[step] == pytest.approx(
+        net.res_ext_grid.q_mvar.sum(), abs=1e-5
+    )
+
+
+@pytest.mark.parametrize("code", ["1-MV-semiurb--2-sw", "1-LV-rural2--1-sw"])
+def test_simbench_networks_over_the_year(simbench_case, judge, code):
+    """A windy night, a summer noon, a winter evening and a spring morning."""
+    network, injections_at = simbench_case(code)
+    injections = injections_at([171 * 96 + 12, 180 * 96 + 50, 10 * 96 + 74, 100 * 96 + 30])
+    flow = run(network, injections)
+    for step in range(4):
+        assert_same(flow, judge(network, injections, step), step)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize(
+    "build",
+    [
+        pandapower.networks.mv_oberrhein,  # two substations, tap positions, open rings
+        pandapower.networks.create_cigre_network_mv,
+        pandapower.networks.example_multivoltage,  # three windings, impedances, wards, open ends
+    ],
+    ids=["oberrhein", "cigre", "multivoltage"],
+)
+def test_pandapower_examples(judge, build):
+    net = build()
+    net.gen["in_service"] = False
+    if len(net.xward):
+        net.xward["in_service"] = False
+    network = read(pandapower.to_json(net))
+    assert_same(run(network, at_rest()), judge(network, at_rest(), 0), 0)
+
+
+def awkward() -> pandapower.pandapowerNet:
+    """Parallel systems, taps at either side, phase shift, magnetising branch, cable charging,
+    an open line end, switches with and without impedance, a shunt, things out of service."""
+    net = pandapower.create_empty_network(sn_mva=10.0)
+    hv, mv, mv2, a, b, c, d, dead = (
+        pandapower.create_bus(net, kv) for kv in (110, 20, 20, 20, 20, 20, 0.4, 20)
+    )
+    pandapower.create_ext_grid(net, hv, vm_pu=1.02, va_degree=10)
+    for lv, side, pos in ((mv, "hv", 3), (mv2, "lv", -2)):
+        pandapower.create_transformer_from_parameters(
+            net,
+            hv,
+            lv,
+            sn_mva=25,
+            vn_hv_kv=112,
+            vn_lv_kv=20.5,
+            vkr_percent=0.5,
+            vk_percent=12,
+            pfe_kw=30,
+            i0_percent=0.2,
+            shift_degree=150,
+            tap_side=side,
+            tap_neutral=0,
+            tap_min=-9,
+            tap_max=9,
+            tap_step_percent=1.5,
+            tap_pos=pos,
+            tap_changer_type="Ratio",
+            parallel=2,
+        )
+    pandapower.create_switch(net, mv, mv2, et="b", closed=False)
+    line = {"r_ohm_per_km": 0.2, "x_ohm_per_km": 0.12, "c_nf_per_km": 300, "max_i_ka": 0.3}
+    pandapower.create_line_from_parameters(net, mv, a, 5, **line, parallel=2, df=0.8)
+    opened = pandapower.create_line_from_parameters(net, a, b, 8, **line, g_us_per_km=2.0)
+    pandapower.create_line_from_parameters(net, mv2, b, 4, **line)
+    off = pandapower.create_line_from_parameters(net, b, dead, 4, **line)
+    net.line.loc[off, "in_service"] = False
+    pandapower.create_switch(net, b, opened, et="l", closed=False)
+    pandapower.create_switch(net, b, c, et="b", closed=True, z_ohm=0.05)
+    pandapower.create_transformer(net, c, d, std_type="0.4 MVA 20/0.4 kV")
+    pandapower.create_shunt(net, a, q_mvar=-1.0, p_mw=0.02)
+    for bus, p in ((a, 6.0), (b, 2.0), (d, 0.2), (dead, 1.0)):
+        pandapower.create_load(net, bus, p_mw=p, q_mvar=p / 3, scaling=0.9)
+    pandapower.create_load(net, b, p_mw=50.0, in_service=False)
+    pandapower.create_sgen(net, c, p_mw=1.5, q_mvar=0.2)
+    pandapower.create_storage(net, a, p_mw=0.7, max_e_mwh=2.0)
+    return net
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_awkward_elements(judge):
+    network = read(pandapower.to_json(awkward()))
+    injections = at_rest().assign(storage_p_mw=(("time", "storage"), np.array([[0.7]])))
+    flow = run(network, injections)
+    net = judge(network, injections, 0)
+    assert_same(flow, net, 0)
+    assert np.isnan(flow.vm_pu.values[0][7])
+    losses = net.res_line.pl_mw.sum() + net.res_trafo.pl_mw.sum()
+    c_to_switch = flow.losses_mw.values[0] - losses  # the switch with impedance loses a little
+    assert 0 <= c_to_switch < 1e-3
+
+
+def test_energy_is_neither_made_nor_lost(simbench_case):
+    """Import + generation = export + load + charging + losses in each step."""
+    network, injections_at = simbench_case()
+    injections = injections_at(np.arange(171 * 96, 172 * 96))
+    flow = run(network, injections)
+    drawn = injections.load_p_mw.sum("load") + injections.storage_p_mw.sum("storage")
+    left = flow.import_mw - flow.export_mw + injections.sgen_p_mw.sum("sgen") - drawn
+    np.testing.assert_allclose(left, flow.losses_mw, atol=1e-6)
+    assert float(flow.losses_mw.min()) > 0
+
+
+def test_columns_are_matched_by_identifier_and_absent_ones_keep_their_own_value(simbench_case):
+    network, injections_at = simbench_case()
+    injections = injections_at([171 * 96 + 40])
+    shuffled = injections.isel(load=np.arange(len(network.loads))[::-1])
+    xr.testing.assert_allclose(run(network, injections), run(network, shuffled))
+    few = injections[["load_p_mw"]].isel(load=[0, 1])
+    own = network.net.load.p_mw.to_numpy()[2:].sum() + network.net.sgen.p_mw.sum() * -1
+    flow = run(network, few)
+    exchange = float((flow.import_mw - flow.export_mw - flow.losses_mw).values[0])
+    assert exchange == pytest.approx(own + float(few.load_p_mw.sum()), abs=1e-6)
+
+
+def test_a_step_without_solution_is_named(simbench_case):
+    network, injections_at = simbench_case()
+    injections = injections_at([171 * 96, 171 * 96 + 1, 171 * 96 + 2]).copy(deep=True)
+    injections["load_p_mw"][1:] = 40.0
+    with pytest.raises(PowerFlowError, match=r"step 1 \(2016-06-20T00:15 UTC\)"):
+        run(network, injections)
+
+
+def test_values_that_are_no_numbers_are_refused(simbench_case):
+    network, injections_at = simbench_case()
+    injections = injections_at([0]).copy(deep=True)
+    injections["sgen_p_mw"][0, 3] = np.nan
+    with pytest.raises(PowerFlowError, match="sgen_p_mw"):
+        run(network, injections)
+
+
+def test_what_cannot_be_calculated_is_said():
+    net = awkward()
+    pandapower.create_gen(net, 3, p_mw=1.0, vm_pu=1.0)
+    with pytest.raises(NetworkError, match=r"generators \[0\] hold their voltage"):
+        run(Network(net), at_rest())
+    net = awkward()
+    net.ext_grid["in_service"] = False
+    with pytest.raises(NetworkError, match="external grid"):
+        run(Network(net), at_rest())
