@@ -287,21 +287,27 @@ def _started(pid: int) -> str:
 
     A number alone may belong to somebody else by now; number and start time do not repeat.
     """
+    fields = _stat(pid)
+    return fields[19] if fields else ""
+
+
+def _stat(pid: int) -> list[str]:
+    """What Linux says about a process, from its state on; empty without such a process."""
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
-        return ""
-    return stat.rpartition(")")[2].split()[19]
+        return []
 
 
 def _alive(pid: int) -> bool:
+    """Whether the process runs; one that ended and was not collected yet does not."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
         return True
-    return True
+    return _stat(pid)[:1] != ["Z"]
 
 
 def _end(pid: int, process: subprocess.Popen[bytes] | None = None) -> None:

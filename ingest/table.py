@@ -51,7 +51,7 @@ def columns(table: pa.RecordBatch, line: np.ndarray, bad: list[BadRow]) -> Colum
     checks = (
         ("device is missing or not a text", _present(keys[0])),
         ("tag is missing or not a text", _present(keys[1])),
-        ("ts is not a time with its zone between 1970 and 2199", ts_good),
+        ("ts is not a time with its zone between 1970 and 2099", ts_good),
         ("value is not a finite number", value_good),
         ("quality is not a number of known flags", quality_good),
     )
@@ -136,26 +136,20 @@ def _attempt(column: pa.Array, cast: Callable[[pa.Array], pa.Array], shape: str 
     """``cast`` of the whole column; where that fails, of the cells of the right shape only.
 
     A cell of the right shape may still be no value (the 31st of February): the last resort is
-    one by one.
+    to halve the column until the culprits are alone.
     """
     try:
         return cast(column)
     except pa.ArrowInvalid:
         if shape is not None:
             fits = pc.match_substring_regex(column, shape)
-            column = pc.if_else(fits, column, None)
-            try:
-                return cast(column)
-            except pa.ArrowInvalid:
-                pass
-    return pa.concat_arrays([_single(column.slice(i, 1), cast) for i in range(len(column))])
-
-
-def _single(cell: pa.Array, cast: Callable[[pa.Array], pa.Array]) -> pa.Array:
-    try:
-        return cast(cell)
-    except pa.ArrowInvalid:
-        return cast(pa.nulls(1, cell.type))
+            return _attempt(pc.if_else(fits, column, None), cast, None)
+    if len(column) == 1:
+        return cast(pa.nulls(1, column.type))
+    middle = len(column) // 2
+    return pa.concat_arrays(
+        [_attempt(column.slice(0, middle), cast, None), _attempt(column.slice(middle), cast, None)]
+    )
 
 
 def _texts(column: pa.Array) -> pa.Array:

@@ -15,7 +15,7 @@ from core.errors import DecodeError, TimeError
 from core.timeaxis import parse
 
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
-LATEST = datetime(2200, 1, 1, tzinfo=UTC)
+LATEST = datetime(2100, 1, 1, tzinfo=UTC)
 
 MAX_NAME = 200
 """Characters of a device, tag or unit name; longer ones are not names."""
@@ -64,9 +64,9 @@ def name(value: object, what: str) -> str:
 
 
 def bounded(ts: datetime) -> datetime:
-    """``ts`` if it lies in the years 1970 to 2199."""
+    """``ts`` if it lies in the years 1970 to 2099."""
     if not EARLIEST <= ts < LATEST:
-        raise DecodeError(f"The time {ts.isoformat()} lies outside 1970 to 2199.")
+        raise DecodeError(f"The time {ts.isoformat()} lies outside 1970 to 2099.")
     return ts
 
 

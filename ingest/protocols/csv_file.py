@@ -8,9 +8,11 @@ comma, quotes as in RFC 4180; a row is one line.
 
 from __future__ import annotations
 
+import codecs
 import csv
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -74,7 +76,7 @@ def _header(path: Path) -> list[str]:
 
 
 def _open(path: Path, width: int, lost: list[BadRow], block_bytes: int) -> Iterator[pa.RecordBatch]:
-    """Every column as bytes, which cannot fail; rows of another width go to ``lost``."""
+    """Every column as text, which cannot fail; rows of another width go to ``lost``."""
 
     def keep(row: pacsv.InvalidRow) -> str:
         if row.text.strip():
@@ -84,7 +86,7 @@ def _open(path: Path, width: int, lost: list[BadRow], block_bytes: int) -> Itera
 
     names = [str(i) for i in range(width)]  # headers may repeat, positions do not
     reader: Iterator[pa.RecordBatch] = pacsv.open_csv(
-        path,
+        pa.TransformInputStream(pa.OSFile(str(path)), _valid_utf8()),
         # In one thread, or the rows that are skipped have no number.
         read_options=pacsv.ReadOptions(
             use_threads=False, block_size=block_bytes, column_names=names, skip_rows=1
@@ -92,10 +94,19 @@ def _open(path: Path, width: int, lost: list[BadRow], block_bytes: int) -> Itera
         # Empty lines are kept for the count and dropped afterwards.
         parse_options=pacsv.ParseOptions(invalid_row_handler=keep, ignore_empty_lines=False),
         convert_options=pacsv.ConvertOptions(
-            column_types=dict.fromkeys(names, pa.binary()), strings_can_be_null=False
+            column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
         ),
     )
     return reader
+
+
+def _valid_utf8() -> Callable[[Any], bytes]:
+    """Puts U+FFFD for bytes that are not UTF-8, over which the reader would stumble.
+
+    A name with one in it is unknown, a number is none: the row is rejected by what it says.
+    """
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    return lambda piece: decoder.decode(bytes(piece), final=len(piece) == 0).encode()
 
 
 def _lines(counted: int, rows: int, lost: list[int]) -> np.ndarray:

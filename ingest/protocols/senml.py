@@ -30,7 +30,7 @@ VERSION = 10
 
 _RELATIVE_BELOW = 2.0**28  # section 4.5.3: smaller times are relative to now
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9\-:./_]*")  # section 4.5.1
-_FARTHEST_S = 7.3e9  # a bound on what is added to a time: the years 1970 to 2200
+_FARTHEST_S = 4.2e9  # a bound on what is added to a time: the years 1970 to 2099
 
 
 @dataclass(frozen=True, slots=True)

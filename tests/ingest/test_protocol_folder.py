@@ -1,0 +1,62 @@
+"""A protocol is one file in its folder; a wrong one stops the start."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from core.errors import ConfigurationError, DecodeError
+from ingest import protocols
+
+
+def module(name: str, **attributes: object) -> ModuleType:
+    made = ModuleType(f"ingest.protocols.{name}")
+    for key, value in attributes.items():
+        setattr(made, key, value)
+    return made
+
+
+def test_every_file_of_the_folder_is_a_protocol():
+    files = {p.stem for p in Path(protocols.__file__).parent.glob("*.py")} - {"__init__"}
+    found = protocols.find()
+    assert len(found.messages) + len(found.files) == len(files)
+    assert {p.name for p in found.messages} == {"chirpstack", "senml"}
+    assert {p.name for p in found.files} == {"csv", "parquet"}
+    assert set(found.topics) == {"application/+/device/+/event/up", "senml/+/+"}
+
+
+def test_two_of_one_name_stop_the_start():
+    twice = [module(n, NAME="x", TOPICS=("t",), decode=print) for n in ("a", "b")]
+    with pytest.raises(ConfigurationError, match=r"protocols\.b"):
+        protocols.find(twice)
+
+
+@pytest.mark.parametrize("attributes", [{}, {"NAME": "x"}, {"NAME": "x", "TOPICS": ("t",)}])
+def test_half_a_protocol_stops_the_start(attributes):
+    with pytest.raises(ConfigurationError, match=r"protocols\.half"):
+        protocols.find([module("half", **attributes)])
+
+
+@pytest.mark.parametrize(
+    ("pattern", "topic", "expected"),
+    [
+        ("senml/+/+", "senml/demo/g", True),
+        ("senml/+/+", "senml/demo", False),
+        ("senml/+/+", "senml/demo/g/x", False),
+        ("a/#", "a/b/c", True),
+        ("a/#", "a", True),
+        ("a/#", "b/a", False),
+        ("#", "anything/at/all", True),
+    ],
+)
+def test_topics_match_filters_as_in_mqtt(pattern, topic, expected):
+    assert protocols.matches(pattern, topic) is expected
+
+
+def test_a_topic_or_file_of_nobody_is_refused(received_at):
+    with pytest.raises(DecodeError, match="No protocol"):
+        protocols.find().decode("verdigrid/other", b"{}", received_at)
+    with pytest.raises(DecodeError, match=r"only \.csv, \.parquet"):
+        protocols.find().for_file(Path("readings.xlsx"))

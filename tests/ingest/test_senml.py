@@ -1,0 +1,154 @@
+"""SenML packs: the examples and the rules of RFC 8428, section by section."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from core.errors import DecodeError
+from ingest.protocols import senml
+
+TOPIC = "senml/demo/gateway"
+
+
+def decode(pack, received_at=datetime(2026, 6, 22, 4, 0, tzinfo=UTC)):
+    payload = pack if isinstance(pack, bytes) else json.dumps(pack).encode()
+    return senml.decode(TOPIC, payload, received_at)
+
+
+def shown(readings):
+    return [(r.device, r.tag, r.unit, r.value) for r in readings]
+
+
+def test_5_1_1_a_single_data_point_is_measured_now(frame, received_at):
+    (reading,) = decode(frame("senml_rfc8428_5_1_1.json"), received_at)
+    assert shown([reading]) == [("urn:dev:ow", "10e2073a01080063", "Cel", 23.1)]
+    assert reading.ts == received_at
+
+
+def test_5_1_2_base_name_and_own_unit(frame):
+    device = "urn:dev:ow:10e2073a01080063"
+    assert shown(decode(frame("senml_rfc8428_5_1_2_a.json"))) == [
+        (device, "voltage", "V", 120.1),
+        (device, "current", "A", 1.2),
+    ]
+
+
+def test_5_1_2_times_before_the_base_time(frame):
+    """Base unit A, the voltage's own unit wins; t = -5 ... -1, then none."""
+    readings = decode(frame("senml_rfc8428_5_1_2_b.json"))
+    assert [r.unit for r in readings] == ["V", *["A"] * 6]
+    assert [r.value for r in readings] == [120.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.7]
+    base = datetime(2010, 6, 8, 18, 1, 16, 1000, tzinfo=UTC)
+    assert [(r.ts - base).total_seconds() for r in readings] == [0, -5, -4, -3, -2, -1, 0]
+
+
+def test_5_1_3_multiple_measurements(frame):
+    """Resolved as section 5.1.4 shows it: humidity, position and battery over three minutes."""
+    readings = decode(frame("senml_rfc8428_5_1_3.json"))
+    base = datetime(2011, 10, 31, 13, 24, 24, tzinfo=UTC)
+    assert {(r.device, r.tag) for r in readings} == {("urn:dev:ow", "10e2073a01080063")}
+    assert [((r.ts - base).total_seconds(), r.unit, r.value) for r in readings] == [
+        (0, "%RH", 20.0),
+        (0, "lon", 24.30621),
+        (0, "lat", 60.07965),
+        (60, "%RH", 20.3),
+        (60, "lon", 24.30622),
+        (60, "lat", 60.07965),
+        (120, "%RH", 20.7),
+        (120, "lon", 24.30623),
+        (120, "lat", 60.07966),
+        (150, "%EL", 98.0),
+        (180, "%RH", 21.2),
+        (180, "lon", 24.30628),
+        (180, "lat", 60.07967),
+    ]
+
+
+def test_4_5_3_small_times_are_relative_to_now(received_at):
+    def ts(**fields):
+        return decode([{"n": "a:b", "v": 1, **fields}], received_at)[0].ts
+
+    assert ts(t=-60) == received_at - timedelta(minutes=1)
+    assert ts(t=2**28 - 1) == received_at + timedelta(seconds=2**28 - 1)
+    assert ts(t=2**28) == datetime(1978, 7, 4, 21, 24, 16, tzinfo=UTC)
+    assert ts(bt=2**28, t=-1) == received_at + timedelta(seconds=2**28 - 1)
+    assert ts(t=1_782_086_400.123457).microsecond == 123457
+
+
+def test_4_5_4_base_value_and_base_sum_are_added():
+    pack = [{"bn": "a:", "bu": "W", "bv": 100, "bs": 1000, "n": "b", "v": 1, "s": 2}, {"n": "c"}]
+    assert shown(decode(pack)) == [
+        ("a", "b", "W", 101.0),
+        ("a", "b#sum", "W*s", 1002.0),
+        ("a", "c", "W", 100.0),
+        ("a", "c#sum", "W*s", 1000.0),
+    ]
+
+
+def test_a_sum_alone_is_a_reading_of_its_own_tag():
+    assert shown(decode([{"n": "a:b", "s": 7}])) == [("a", "b#sum", None, 7.0)]
+
+
+def test_texts_booleans_and_data_are_passed_over():
+    pack = [
+        {"bn": "a:", "n": "1", "vs": "open"},
+        {"n": "2", "vb": True},
+        {"n": "3", "vd": "aGk"},
+        {"n": "4", "v": 4, "ut": 60},
+        {"bt": 1_782_086_400},  # base fields may stand alone
+    ]
+    assert shown(decode(pack)) == [("a", "4", None, 4.0)]
+
+
+def test_4_4_unknown_labels_are_passed_over_except_those_that_must_be_understood():
+    assert len(decode([{"n": "a:b", "v": 1, "note": "x"}])) == 1
+    with pytest.raises(DecodeError, match="must be understood"):
+        decode([{"n": "a:b", "v": 1, "lock_": 1}])
+
+
+def test_4_1_a_later_version_is_refused():
+    assert len(decode([{"bver": 10, "n": "a:b", "v": 1}])) == 1
+    with pytest.raises(DecodeError, match="version 11"):
+        decode([{"bver": 11, "n": "a:b", "v": 1}])
+    with pytest.raises(DecodeError, match="different versions"):
+        decode([{"bver": 10, "n": "a:b", "v": 1}, {"bver": 9, "n": "a:b", "v": 1}])
+
+
+@pytest.mark.parametrize(
+    ("payload", "reason"),
+    [
+        (b"", "not JSON"),
+        (b"\xff", "UTF-8"),
+        (b"{}", "list"),
+        (b"[]", "no number"),
+        (b"[1]", "object"),
+        (b'[{"n":"a:b","vs":"x"}]', "no number"),
+        (b'[{"n":"a:b"}]', "no value"),
+        (b'[{"n":"a:b","v":1,"vb":true}]', "more than one value"),
+        (b'[{"n":"a:b","v":true}]', "v is not a number"),
+        (b'[{"n":"a:b","v":"1"}]', "v is not a number"),
+        (b'[{"n":"a:b","v":null}]', "v is not a number"),
+        (b'[{"n":"a:b","v":NaN}]', "NaN"),
+        (b'[{"n":"a:b","v":1e999}]', "finite"),
+        (b'[{"n":"a:b","bv":1e308,"v":1e308}]', "finite"),
+        (b'[{"n":"a:b","v":' + b"9" * 400 + b"}]", "large"),
+        (b'[{"n":"a:b","v":' + b"9" * 5000 + b"}]", "not JSON"),
+        (b'[{"n":"a:b","v":1,"t":9e99}]', "too far"),
+        (b'[{"n":"a:b","v":1,"t":4.15e9}]', "1970 to 2099"),
+        (b'[{"n":"a:b","v":1,"t":-3e9}]', "1970 to 2099"),
+        (b'[{"n":"_a:b","v":1}]', "name"),
+        (b'[{"n":"a b:c","v":1}]', "name"),
+        (b'[{"v":1}]', "name"),
+        (b'[{"n":1,"v":1}]', "text"),
+        (b'[{"n":"a:b","v":1,"u":""}]', "u is empty"),
+        (b'[{"n":"a:b","vb":1}]', "wrong type"),
+        (b'[{"bver":true,"n":"a:b","v":1}]', "version"),
+        (b"[" * 100_000, "deeply"),
+    ],
+)
+def test_what_is_no_senml_says_why(payload, reason):
+    with pytest.raises(DecodeError, match=reason):
+        decode(payload)
