@@ -74,6 +74,11 @@ class EmbeddedServer:
                 return _start(spot)
         except OSError as error:
             raise StoreUnavailableError(_unusable(data_dir, error)) from error
+        except psycopg.Error as error:
+            raise StoreUnavailableError(
+                f"The embedded PostgreSQL server on {data_dir} was ready and is gone again: "
+                f"{error}; start it once more, and see server.log there."
+            ) from error
 
     def stop(self) -> None:
         """Ends the server, whoever started it; open transactions are rolled back.

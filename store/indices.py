@@ -64,7 +64,7 @@ def read(
     subjects: Sequence[str] | None = None,
     standard: str | None = None,
 ) -> pd.DataFrame:
-    """Results in [start, end) by time: subject, kind, standard, ts, value (NaN for none), detail."""
+    """Results in [start, end) by time: subject, kind, standard, ts, value (NaN: none), detail."""
     asked = {
         "kind": kind,
         "start": utc(start),

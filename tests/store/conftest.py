@@ -86,10 +86,24 @@ def database(new_url: Callable[[str], str]) -> Iterator[Database]:
         yield opened
 
 
+@pytest.fixture(scope="session")
+def shared_database(server: EmbeddedServer) -> Iterator[Database]:
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE shared TEMPLATE template_city")
+    with Database(_named(server.url, "shared")) as opened:
+        yield opened
+
+
 @pytest.fixture
-def connection(database: Database) -> Iterator[psycopg.Connection]:
-    with database.connection() as borrowed:
+def connection(shared_database: Database) -> Iterator[psycopg.Connection]:
+    """A connection to a database with the schema and nothing in it, in a transaction that is taken
+    back after it has passed the checks of a commit.
+    """
+    with shared_database.connection() as borrowed:
         yield borrowed
+        if borrowed.info.transaction_status == psycopg.pq.TransactionStatus.INTRANS:
+            borrowed.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        borrowed.rollback()
 
 
 @pytest.fixture
