@@ -177,8 +177,6 @@ class _Receiver:
             return
         # Always, also where the session is still there: it may be an older version's.
         client.subscribe(self._topics)
-        _log.info("connected to the broker", extra={"port": self._settings.port})
-        self._pipeline.note(connected=True, last_error="")
 
     def _on_connect_fail(self, _client: paho.Client, _data: Any) -> None:
         where = f"{self._settings.host}:{self._settings.port}"
@@ -199,6 +197,10 @@ class _Receiver:
         refused = [t for (t, _), r in zip(self._topics, reasons, strict=False) if r.is_failure]
         if refused:
             self._pipeline.note(last_error=f"The broker refuses the topics {', '.join(refused)}.")
+            return
+        # Only now: what is published before the broker knows the topics is nobody's.
+        _log.info("receiving from the broker", extra={"port": self._settings.port})
+        self._pipeline.note(connected=True, last_error="")
 
 
 def _watch_line(_client: paho.Client, _data: Any, line: Any) -> None:

@@ -60,8 +60,9 @@ class BatchSettings:
 class Status:
     """What a receiver has done since it started.
 
-    received and quarantined count messages (quarantined: entries in the quarantine), stored and
-    duplicates count readings. last_error is empty while all is well.
+    connected: whether the broker knows this receiver and its topics. received counts messages,
+    quarantined entries in the quarantine, stored and duplicates readings. last_error is empty
+    while all is well.
     """
 
     connected: bool = False

@@ -124,9 +124,8 @@ class Publisher:
     """Publishes at QoS 1 and knows which messages the broker acknowledged."""
 
     def __init__(self, port: int, name: str = "test-publisher") -> None:
-        self.acknowledged: set[int] = set()
         self._numbers: dict[int, int] = {}
-        self._lock = threading.Lock()
+        self._answered: set[int] = set()
         self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id=name, clean_session=False)
         self._client.max_inflight_messages_set(200)
         self._client.reconnect_delay_set(1, 1)
@@ -135,13 +134,16 @@ class Publisher:
         self._client.loop_start()
 
     def _on_publish(self, _client: object, _data: object, mid: int, *_: object) -> None:
-        with self._lock:
-            self.acknowledged.add(self._numbers.pop(mid))
+        self._answered.add(mid)
+
+    @property
+    def acknowledged(self) -> set[int]:
+        """The numbers of the messages that the broker has acknowledged."""
+        return {self._numbers[mid] for mid in self._answered.copy() if mid in self._numbers}
 
     def publish(self, number: int, topic: str, payload: bytes) -> None:
-        """Send message ``number``; ``acknowledged`` will hold it once the broker has it."""
-        with self._lock:
-            self._numbers[self._client.publish(topic, payload, qos=1).mid] = number
+        """Send message ``number``; there are fewer than 65,536, so packet ids do not repeat."""
+        self._numbers[self._client.publish(topic, payload, qos=1).mid] = number
 
     def meter(self, number: int, p_kw: float = 1.0) -> None:
         """Send one reading of the meter; its time is ``number`` seconds into 2026-06-22."""
