@@ -1,9 +1,4 @@
-"""Solve, check every step on the AC grid, add what is violated, solve again.
-
-Network rows are tangents at the operating point where the limit was exceeded. Those of currents
-never cut off anything allowed beyond second order, as currents are convex in the injections; all
-rows are kept, so the loop closes in on the limit from outside and stops just inside it.
-"""
+"""Solve, check every step on the AC grid, add what is violated, solve again."""
 
 from __future__ import annotations
 
@@ -16,25 +11,23 @@ import xarray as xr
 from core.errors import PowerFlowError
 from core.findings import Finding, Severity
 from grid import powerflow
-from grid.limits import Excess, excesses
 from grid.sensitivity import Quantity, gradients
 from optimization.dispatch import Dispatch, build
 from optimization.extract import Solution, solution
 from optimization.fleet import Fleet
 from optimization.keyfigures import count, key_figures
+from optimization.netrows import add_violated
 from optimization.problem import DispatchProblem
 from optimization.result import Status
 from optimization.solve import Solver
 
 MAX_ROUNDS = 12
-CLOSE_ENOUGH = 0.002
+CLOSE_ENOUGH = 0.0025
 """Share of the money turned over that losses missed by the linear model may be worth."""
 ENOUGH_ROUNDS = 5
 """From here on a clean AC check is enough, however close the losses are met."""
 _MISMATCH_MW = 0.01
 """Where the exchange is met to this, no further tangent is added."""
-_PARALLEL = 0.999
-"""Rows of one step pointing this much the same way count as one; the worst stands for them."""
 _SIMULTANEOUS_MW = 1e-6
 
 
@@ -122,7 +115,7 @@ def _refine(
 ) -> None:
     """Bring the model closer to the AC grid around the last plan."""
     first = dispatch.rows
-    _add_violated(dispatch, fleet, flow, p_mw)
+    add_violated(dispatch, fleet, flow, p_mw)
     solver.add_rows(first)
     steps = np.flatnonzero((np.abs(mismatch) > _MISMATCH_MW) | exact)
     old = [row for row, (t, _) in dispatch.exchange_rows.items() if exact[t]]
@@ -224,41 +217,6 @@ def _better(problem: DispatchProblem, one: Outcome, other: Outcome) -> bool:
         return figures.violations, figures.total_cny
 
     return rank(one) < rank(other)
-
-
-def _add_violated(dispatch: Dispatch, fleet: Fleet, flow: xr.Dataset, p_mw: np.ndarray) -> None:
-    """Rows for what is violated: per step, the worst of each group that answers alike."""
-    problem = dispatch.problem
-    candidates: list[tuple[int, float, float, np.ndarray, float, int]] = []
-    for excess in excesses(problem.network, flow, max_loading_percent=problem.max_loading_percent):
-        candidates.extend(_candidates(problem, fleet, flow, excess))
-    chosen: dict[int, list[np.ndarray]] = {}
-    for step, _, value, effect, limit, side in sorted(candidates, key=lambda c: (c[0], -c[1])):
-        length = float(np.linalg.norm(effect))
-        if length == 0.0:
-            continue
-        direction = side * effect / length
-        if all(float(direction @ d) < _PARALLEL for d in chosen.get(step, [])) and dispatch.add_row(
-            step, value, effect, p_mw[step], limit, side
-        ):
-            chosen.setdefault(step, []).append(direction)
-
-
-def _candidates(
-    problem: DispatchProblem, fleet: Fleet, flow: xr.Dataset, excess: Excess
-) -> list[tuple[int, float, float, np.ndarray, float, int]]:
-    """(step, excess in tolerances, value, effect by resource, limit to aim at, side)."""
-    steps, elements = np.nonzero(excess.violated)
-    if not len(steps):
-        return []
-    effect = fleet.effect(gradients(problem.network, flow, excess.quantity, steps, elements))
-    values = flow[excess.quantity.value].values[steps, elements]
-    amount = excess.values[steps, elements] / excess.tolerance
-    aim = excess.limit[elements] - excess.side * excess.tolerance / 2
-    return [
-        (int(s), float(m), float(v), e, float(limit), excess.side)
-        for s, m, v, e, limit in zip(steps, amount, values, effect, aim, strict=True)
-    ]
 
 
 def unheld(findings: list[Finding]) -> list[Finding]:

@@ -42,7 +42,6 @@ class Solver:
         update.treat_fixed_vars_as_params = False
         self._highs.highs_options = {"threads": 1}
         self._highs.set_instance(dispatch.model)
-        self._results: object | None = None
 
     def drop(self, constraints: list) -> None:
         """Take constraints out, before the model forgets them."""
@@ -74,7 +73,6 @@ class Solver:
         """Solve; the status and the seconds HiGHS took (the interface's own work included)."""
         start = timer()
         results = self._highs.solve(self._dispatch.model)
-        self._results = results
         status = _STATUS.get(results.termination_condition, Status.ERROR)
         return status, timer() - start
 
@@ -89,6 +87,6 @@ class Solver:
         dual = self._highs.get_duals(constraints)
         return np.array([dual[c] for c in constraints], dtype=float)
 
-    def objective(self) -> float:
-        """The objective of the last solve."""
-        return float(self._results.best_feasible_objective)  # type: ignore[union-attr]
+    def linear_program(self) -> object:
+        """The model as HiGHS holds it (highspy.HighsLp), to be solved elsewhere."""
+        return self._highs._solver_model.getLp()

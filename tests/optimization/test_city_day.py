@@ -79,7 +79,7 @@ def test_a_stressed_day_is_clean_too(city_day):
     told: list[str] = []
     found = plan(problem, progress=told.append)
     assert found.baseline.violations > 50
-    assert "0 limits" not in told[1]
+    assert int(told[1].split(" to solve, ")[1].split()[0]) > 50  # broken by the first solve
     assert found.status is Status.OPTIMAL
     assert found.violations == []
     assert found.planned.curtailed_mwh > 1.0
