@@ -1,0 +1,36 @@
+"""What the pages need from the outside: the composition root hands it in as one value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from core.accounts import Account
+from store.database import Database
+
+
+class Actions(Protocol):
+    """What a person can set off from a page. The caller has checked the permission."""
+
+    def request_plan(self, account: Account) -> int:
+        """Ask for a new plan now; the id of the run that will hold it."""
+
+    def acknowledge_alert(self, account: Account, alert_id: int, comment: str) -> None:
+        """Mark an alert as seen by ``account``, with a comment."""
+
+
+@dataclass(frozen=True, slots=True)
+class DashContext:
+    """The surroundings of every page.
+
+    now: city time, aware. current_account: the account of the request being answered.
+    pace: city seconds per wall second, 1 for a real city.
+    """
+
+    database: Database
+    now: Callable[[], datetime]
+    current_account: Callable[[], Account]
+    actions: Actions
+    pace: float = 1.0

@@ -1,0 +1,127 @@
+"""What seldom changes about the city, kept in memory: its description and its network's shape."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from zoneinfo import ZoneInfo
+
+from core.site import Asset, AssetKind, Enterprise, Site
+from core.timeaxis import zone
+from grid import network as network_model
+from store import sites
+from store.database import Connection, Database
+
+LIFETIME_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Bus:
+    """A bus to draw, and the voltages it may have."""
+
+    index: int
+    name: str
+    lat: float
+    lon: float
+    vm_min_pu: float
+    vm_max_pu: float
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line to draw, between two buses."""
+
+    index: int
+    name: str
+    from_bus: int
+    to_bus: int
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """The network's shape; empty where the city has no network model."""
+
+    buses: Mapping[int, Bus] = field(default_factory=lambda: MappingProxyType({}))
+    lines: tuple[Line, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CityFacts:
+    """A city as the pages need it: its description, its zone and its network's shape."""
+
+    site: Site
+    tz: ZoneInfo
+    drawing: Drawing
+    assets: Mapping[str, Asset]
+    enterprises: Mapping[str, Enterprise]
+
+    def of_kind(self, *kinds: AssetKind) -> tuple[Asset, ...]:
+        """The assets of these kinds, in the site's order."""
+        return tuple(a for a in self.site.assets if a.kind in kinds)
+
+    def key(self, asset: str, variable: str) -> str:
+        """The series key of a measured variable."""
+        return f"{self.site.id}/{asset}/{variable}"
+
+
+def describe(site: Site) -> CityFacts:
+    """The facts of ``site``; raises NetworkError when its network cannot be read."""
+    return CityFacts(
+        site=site,
+        tz=zone(site.timezone),
+        drawing=_drawing(site.network_json),
+        assets=MappingProxyType({a.id: a for a in site.assets}),
+        enterprises=MappingProxyType({e.id: e for e in site.enterprises}),
+    )
+
+
+def _drawing(network_json: str) -> Drawing:
+    """Buses that have a place, and the lines between them that are in service."""
+    if not network_json:
+        return Drawing()
+    network = network_model.read(network_json)
+    shape = network.geo()
+    placed = shape["buses"].assign(low=network.vm_min_pu, high=network.vm_max_pu)
+    placed = placed.dropna(subset=["lat", "lon"])
+    buses = {
+        int(index): Bus(int(index), str(name), float(lat), float(lon), float(low), float(high))
+        for index, name, lat, lon, low, high in zip(
+            placed.index, *(placed[c] for c in ("name", "lat", "lon", "low", "high")), strict=True
+        )
+    }
+    branches = shape["lines"][shape["lines"].in_service & shape["lines"].closed]
+    lines = tuple(
+        Line(int(index), str(name), int(start), int(end))
+        for index, name, start, end in zip(
+            branches.index, *(branches[c] for c in ("name", "from_bus", "to_bus")), strict=True
+        )
+        if start in buses and end in buses
+    )
+    return Drawing(MappingProxyType(buses), lines)
+
+
+class FactsSource:
+    """Reads the city's facts from the store at most once a minute, for all threads."""
+
+    def __init__(self, database: Database, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._database = database
+        self._monotonic = monotonic
+        self._lock = threading.Lock()
+        self._read_at = float("-inf")
+        self._facts: CityFacts | None = None
+
+    def get(self, connection: Connection) -> CityFacts | None:
+        """The city's facts, None while no city is described yet."""
+        with self._lock:
+            age_s = self._monotonic() - self._read_at
+            if self._facts is None or age_s > LIFETIME_S:
+                site = sites.load(connection)
+                if site is None:
+                    return None
+                if self._facts is None or site != self._facts.site:
+                    self._facts = describe(site)
+                self._read_at = self._monotonic()
+            return self._facts
