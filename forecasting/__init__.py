@@ -1,0 +1,1 @@
+"""What comes next: PV, load and other generation as quantiles, and how good they were."""
