@@ -102,6 +102,15 @@ def fail(connection: Connection, run_id: int, reason: str) -> None:
     _end(connection, run_id, FAILED, reason=reason)
 
 
+def abandon(connection: Connection, reason: str) -> int:
+    """Fails the runs that a scheduler left behind when it was killed; how many there were.
+
+    Only the one scheduler that holds its lock may say so, before it starts a run. Runs asked for
+    at a console belong to that console.
+    """
+    return connection.execute(_SQL["abandon"], {"reason": reason}).rowcount
+
+
 def _end(
     connection: Connection,
     run_id: int,

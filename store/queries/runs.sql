@@ -55,3 +55,8 @@ SELECT asset, variable, ts, value FROM schedule WHERE run_id = %(id)s;
 -- name: fields
 SELECT name, coordinate, dims, shape, dtype, attrs, data FROM run_field WHERE run_id = %(id)s
 ORDER BY name;
+
+-- name: abandon
+-- Whoever held them is gone: one scheduler runs at a time, and it is just starting.
+UPDATE run SET state = 'failed', reason = %(reason)s, finished_at = now()
+WHERE state = 'running' AND requested_by <> 'console';

@@ -1,0 +1,1 @@
+"""The commands of ``verdigrid``, a module for each group."""

@@ -1,0 +1,106 @@
+"""``verdigrid dispatch``: plan a day and compare it with the uncontrolled one."""
+
+from __future__ import annotations
+
+import sys
+import time
+from datetime import date, timedelta
+from typing import Annotated, Any
+
+import typer
+
+from app import settings
+from app.commands.output import AsJson, emit_json, emit_table
+from app.planning import Horizon, network_of, run_plan
+from app.progress import console
+from app.wiring import City, load_city, open_database
+from core.errors import ConfigurationError
+from core.timeaxis import local_date, local_day, zone
+from optimization.result import Status
+
+FIGURES = (
+    ("cost_cny", "Cost", "CNY"),
+    ("emissions_kgco2e", "Emissions of imports", "kgCO2"),
+    ("peak_import_mw", "Peak import", "MW"),
+    ("peak_export_mw", "Peak export", "MW"),
+    ("losses_mwh", "Losses", "MWh"),
+    ("vm_min_pu", "Lowest voltage", "pu"),
+    ("vm_max_pu", "Highest voltage", "pu"),
+    ("max_line_loading_percent", "Highest line loading", "%"),
+    ("max_trafo_loading_percent", "Highest transformer loading", "%"),
+    ("violations", "Limits violated", ""),
+)
+
+
+def command(
+    day: Annotated[
+        str, typer.Option(help="City day YYYY-MM-DD; today where it is not given.")
+    ] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Plan a city day, check it on the AC grid and compare it with the uncontrolled day.
+
+    Exit code 2 when the plan is not optimal or limits stay violated.
+    """
+    chosen = settings.load()
+    started = time.monotonic()
+    with open_database(chosen) as database:
+        city = load_city(database)
+        horizon = _day(city, day)
+        with console.status("Planning ...") as shown:
+            made = run_plan(
+                city,
+                network_of(city),
+                horizon,
+                kind="day_ahead",
+                requested_by="console",
+                progress=lambda text: shown.update(text),
+            )
+    plan = made.plan
+    clean = plan.status is Status.OPTIMAL and not plan.violations
+    seconds = time.monotonic() - started
+    summary: dict[str, Any] = {"run_id": made.run_id, "seconds": seconds, **plan.summary()}
+    if as_json:
+        emit_json(summary)
+    else:
+        _show(plan, horizon, city, seconds)
+    if not clean:
+        sys.exit(2)
+
+
+def _day(city: City, text: str) -> Horizon:
+    tz = zone(city.site.timezone)
+    now = city.now()
+    try:
+        wanted = date.fromisoformat(text) if text else local_date(now, tz)
+    except ValueError as error:
+        raise ConfigurationError(f"{text!r} is no day; write it as YYYY-MM-DD.") from error
+    start, end = local_day(wanted, tz)
+    if start - now > timedelta(days=2):
+        raise ConfigurationError(
+            f"{wanted} lies more than two days ahead of the city's {local_date(now, tz)}: "
+            "there is no forecast for it."
+        )
+    return Horizon(start, end, known_at=min(now, end))
+
+
+def _show(plan: Any, horizon: Horizon, city: City, seconds: float) -> None:
+    tz = zone(city.site.timezone)
+    rows = []
+    for name, title, unit in FIGURES:
+        before, after = getattr(plan.baseline, name), getattr(plan.planned, name)
+        rows.append((title, unit, before, after, after - before))
+    day = horizon.start.astimezone(tz).date()
+    emit_table(
+        f"Dispatch of {day} ({city.site.timezone})",
+        ("figure", "unit", "uncontrolled", "planned", "change"),
+        rows,
+    )
+    verdict = "clean" if not plan.violations else f"{len(plan.violations)} limits cannot be held"
+    console.print(
+        f"Status {plan.status}, AC check {verdict}, {plan.rounds} rounds, {seconds:.1f} s."
+    )
+    for finding in plan.violations:
+        console.print(f"  {finding}")
+    for reason in plan.reasons[:8]:
+        console.print(f"  {reason.asset}: {reason.text_en}")

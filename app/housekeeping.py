@@ -1,0 +1,28 @@
+"""Keeps the city's clock and its tables in order."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from app.wiring import City
+from store import cityclock, forecasts
+
+KEEP_DETAIL = timedelta(days=2)
+"""Forecasts of single assets are kept this long; the city's totals stay for replay and scores."""
+
+
+class Housekeeping:
+    """Small jobs that nobody would miss until they stop."""
+
+    def __init__(self, city: City) -> None:
+        self._city = city
+
+    def beat(self, now: datetime) -> None:
+        """Note the city's time, so that a simulated city goes on from there after a pause."""
+        with self._city.database.connection() as connection:
+            cityclock.beat(connection, now)
+
+    def prune(self, now: datetime) -> None:
+        """Forget the detail of old forecasts."""
+        with self._city.database.connection() as connection:
+            forecasts.prune(connection, before=now - KEEP_DETAIL, keep_kind="estimated")

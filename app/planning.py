@@ -1,0 +1,272 @@
+"""A plan, step by step: what is known -> problem -> plan -> stored run.
+
+Steps that have passed at ``known_at`` stand with what was measured, later ones with the newest
+forecast that was known by then; so a plan can be replayed as of any time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import numpy as np
+import xarray as xr
+
+from app import keys
+from app.tariffs import import_price, number
+from app.wiring import City
+from carbon import factorset
+from core.errors import ConfigurationError
+from core.site import Asset, AssetKind
+from core.timeaxis import DAY, steps, to_datetime64, utc
+from core.units import convert
+from grid import der
+from grid.envelope import Envelope
+from grid.network import Network
+from grid.network import read as read_network
+from optimization.planner import plan as solve_plan
+from optimization.problem import DispatchProblem
+from optimization.result import Plan
+from store import forecasts, readings, runs
+from store.database import Connection
+
+MEDIAN = 0.5
+NEAR = timedelta(hours=1)
+LAST_WEEK = timedelta(days=7)
+
+
+@dataclass(frozen=True, slots=True)
+class Horizon:
+    """What to plan: [start, end) in UTC, and when the plan is made."""
+
+    start: datetime
+    end: datetime
+    known_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A plan with what it was made from."""
+
+    run_id: int
+    problem: DispatchProblem
+    plan: Plan
+
+
+def network_of(city: City) -> Network:
+    """The city's network; raises ConfigurationError where it has none, NetworkError."""
+    if not city.site.network_json:
+        raise ConfigurationError(f"The city {city.site.id!r} has no network to dispatch on.")
+    return read_network(city.site.network_json)
+
+
+def expected(
+    connection: Connection,
+    series_keys: Sequence[str],
+    horizon: Horizon,
+    resolution: timedelta,
+) -> xr.DataArray:
+    """What each series measured or is expected to do: dims (time, series), unit of the series.
+
+    Measured before ``known_at``, the newest forecast median from then on; where neither exists
+    the value of the same time one week earlier, and 0 where that is missing too.
+    """
+    times = steps(horizon.start, horizon.end, resolution)
+    result = np.full((times.size, len(series_keys)), np.nan)
+    split = min(max(utc(horizon.known_at), utc(horizon.start)), utc(horizon.end))
+    if split > horizon.start:
+        past = readings.read(connection, series_keys, horizon.start, split, resolution)
+        result = _fill(result, times, past)
+    if split < horizon.end:
+        known = forecasts.read(connection, series_keys, split, horizon.end, as_of=horizon.known_at)
+        if known.sizes.get("quantile", 0):
+            median = known.sel(quantile=MEDIAN, method="nearest")
+            result = _fill(result, times, median)
+    if np.isnan(result).any():
+        before = readings.read(
+            connection,
+            series_keys,
+            horizon.start - LAST_WEEK,
+            horizon.end - LAST_WEEK,
+            resolution,
+        )
+        shifted = before.assign_coords(time=before.time + np.timedelta64(7, "D"))
+        result = _fill(result, times, shifted)
+    return xr.DataArray(
+        np.nan_to_num(result),
+        dims=("time", "series"),
+        coords={"time": times, "series": list(series_keys)},
+    )
+
+
+def _fill(result: np.ndarray, times: np.ndarray, values: xr.DataArray) -> np.ndarray:
+    """``result`` with its gaps filled from ``values`` (same series order)."""
+    if values.sizes["time"] == 0:
+        return result
+    aligned = values.transpose("time", "series").reindex(time=times).to_numpy()
+    return np.where(np.isnan(result), aligned, result)
+
+
+def assemble(
+    connection: Connection, city: City, network: Network, horizon: Horizon
+) -> DispatchProblem:
+    """The dispatch problem of ``horizon``, out of everything the store knows."""
+    site, resolution = city.site, city.site.plan_resolution
+    times = steps(horizon.start, horizon.end, resolution)
+    on_grid = [a for a in site.assets if a.element in ("load", "sgen", "storage")]
+    loads = [a for a in on_grid if a.element == "load"]
+    sgens = [a for a in on_grid if a.element == "sgen"]
+
+    def powers(assets: Sequence[Asset], variable: str) -> np.ndarray:
+        series_keys = [keys.of(site.id, a.id, variable) for a in assets]
+        return expected(connection, series_keys, horizon, resolution).to_numpy()
+
+    load_p, sgen_p = powers(loads, "p_mw"), powers(sgens, "p_mw")
+    load_q = load_p * _tan_phi(connection, city, loads, horizon)
+    injections = xr.Dataset(
+        {
+            "load_p_mw": (("time", "load"), load_p, {"units": "MW"}),
+            "load_q_mvar": (("time", "load"), load_q, {"units": "Mvar"}),
+            "sgen_p_mw": (("time", "sgen"), np.maximum(sgen_p, 0.0), {"units": "MW"}),
+        },
+        coords={
+            "time": times,
+            "load": [a.element_index for a in loads],
+            "sgen": [a.element_index for a in sgens],
+        },
+    )
+    region = str(site.parameters.get("factor_region", ""))
+    factor = factorset.load().grid_factor(region, horizon.start).factor
+    intensity = convert(float(factor.value), factor.unit, "kgCO2e/MWh")
+    return DispatchProblem(
+        times=times,
+        dt_h=resolution.total_seconds() / 3600.0,
+        network=network,
+        injections=injections,
+        envelopes=_envelopes(
+            on_grid,
+            times=times,
+            dt_h=resolution.total_seconds() / 3600.0,
+            by_asset=_by_asset(loads, load_p) | _by_asset(sgens, np.maximum(sgen_p, 0.0)),
+            soc=_states_of_charge(connection, city, horizon),
+            timezone=site.timezone,
+        ),
+        import_cny_per_mwh=import_price(site.parameters, times, site.timezone),
+        export_cny_per_mwh=np.full(times.size, number(site.parameters, "export_cny_per_mwh")),
+        kgco2e_per_mwh=np.full(times.size, intensity),
+        carbon_cny_per_tco2e=number(site.parameters, "carbon_cny_per_tco2e"),
+        import_limit_mw=number(site.parameters, "import_limit_mw"),
+        export_limit_mw=number(site.parameters, "export_limit_mw"),
+        max_loading_percent=number(site.parameters, "max_loading_percent"),
+        timezone=site.timezone,
+    )
+
+
+def _by_asset(assets: Sequence[Asset], values: np.ndarray) -> dict[str, np.ndarray]:
+    return {asset.id: values[:, i] for i, asset in enumerate(assets)}
+
+
+def _tan_phi(
+    connection: Connection, city: City, loads: Sequence[Asset], horizon: Horizon
+) -> np.ndarray:
+    """Reactive over active power of each load in the last day, shape (load,)."""
+    end = min(utc(horizon.known_at), utc(horizon.end))
+    totals = []
+    for variable in ("p_mw", "q_mvar"):
+        series_keys = [keys.of(city.site.id, a.id, variable) for a in loads]
+        values = readings.read(connection, series_keys, end - DAY, end, timedelta(hours=1))
+        totals.append(np.nansum(values.transpose("time", "series").to_numpy(), axis=0))
+    p_mw, q_mvar = totals
+    ratio: np.ndarray = np.divide(q_mvar, p_mw, out=np.zeros(len(loads)), where=p_mw > 1e-9)
+    return ratio
+
+
+def _states_of_charge(connection: Connection, city: City, horizon: Horizon) -> Mapping[str, float]:
+    """State of charge of each battery at the start of the horizon, 0..1.
+
+    Measured where the start has passed or is near, else what the newest plan expects, else the
+    last one measured: a plan that follows plans instead of batteries would drift away from them.
+    """
+    ids = [a.id for a in city.site.assets if a.kind is AssetKind.BATTERY]
+    series_keys = [keys.of(city.site.id, i, "soc") for i in ids]
+    result: dict[str, float] = {}
+    if utc(horizon.start) - utc(horizon.known_at) > NEAR:
+        result |= _planned_soc(connection, ids, horizon.start)
+    before = min(utc(horizon.start), utc(horizon.known_at)) + timedelta(microseconds=1)
+    measured = readings.read(
+        connection, series_keys, before - timedelta(hours=2), before, timedelta(minutes=15)
+    ).transpose("time", "series")
+    for position, asset_id in enumerate(ids):
+        column = measured.to_numpy()[:, position]
+        present = column[~np.isnan(column)]
+        if asset_id not in result and present.size:
+            result[asset_id] = float(present[-1])
+    return result
+
+
+def _planned_soc(connection: Connection, ids: Sequence[str], start: datetime) -> dict[str, float]:
+    run = runs.latest(connection, "intraday") or runs.latest(connection, "day_ahead")
+    if run is None:
+        return {}
+    schedule = runs.schedule(connection, run.id)
+    at = to_datetime64(start)
+    if "soc" not in schedule or at not in schedule.time.to_numpy():
+        return {}
+    soc = schedule["soc"].sel(time=at)
+    return {
+        i: float(soc.sel(asset=i))
+        for i in ids
+        if i in soc.asset.to_numpy() and np.isfinite(float(soc.sel(asset=i)))
+    }
+
+
+def _envelopes(
+    assets: Sequence[Asset],
+    *,
+    times: np.ndarray,
+    dt_h: float,
+    by_asset: Mapping[str, np.ndarray],
+    soc: Mapping[str, float],
+    timezone: str,
+) -> tuple[Envelope, ...]:
+    kinds = der.found()
+    return tuple(
+        der.envelope_of(
+            asset,
+            times=times,
+            dt_h=dt_h,
+            available_mw=by_asset.get(asset.id) if asset.element == "sgen" else None,
+            demand_mw=by_asset.get(asset.id) if asset.element == "load" else None,
+            soc=soc.get(asset.id),
+            timezone=timezone,
+        )
+        for asset in assets
+        if asset.kind in kinds
+    )
+
+
+def run_plan(
+    city: City,
+    network: Network,
+    horizon: Horizon,
+    *,
+    kind: str,
+    requested_by: str,
+    run_id: int | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> Made:
+    """Plan ``horizon`` and store the run. A failure is stored and raised."""
+    with city.database.connection() as connection:
+        if run_id is None:
+            run_id = runs.start(connection, kind, requested_by, horizon.known_at)
+        problem = assemble(connection, city, network, horizon)
+    try:
+        plan = solve_plan(problem, progress=progress)
+    except Exception as error:
+        with city.database.connection() as connection:
+            runs.fail(connection, run_id, f"{type(error).__name__}: {error}")
+        raise
+    with city.database.connection() as connection:
+        runs.finish(connection, run_id, str(plan.status), plan.summary(), plan.schedule, plan.ac)
+    return Made(run_id, problem, plan)

@@ -1,0 +1,26 @@
+"""Whether a port is free, asked before anything is started on it."""
+
+from __future__ import annotations
+
+import errno
+import socket
+
+from core.errors import ServiceError
+
+
+def require_free(host: str, port: int, *, purpose: str, setting: str) -> None:
+    """Raises ServiceError naming port, purpose and setting when ``port`` cannot be listened on."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise ServiceError(
+                    f"Port {port} on {host}, wanted for {purpose}, is in use by another program; "
+                    f"end that program or set {setting} to a free port."
+                ) from error
+            raise ServiceError(
+                f"{purpose} cannot listen on {host}:{port} ({error.strerror}); set {setting}."
+            ) from error

@@ -1,0 +1,101 @@
+"""Which jobs a city has, and when they are due in city time."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from datetime import timedelta
+
+from app.alertwatch import AlertWatch
+from app.bookkeeping import Bookkeeping
+from app.dispatcher import Dispatcher
+from app.foresight import Foresight
+from app.housekeeping import Housekeeping
+from app.scheduler import Job
+from app.scheduler import run as run_scheduler
+from app.settings import Settings
+from app.wiring import City
+from core.timeaxis import DAY, HOUR, QUARTER_HOUR
+
+log = logging.getLogger(__name__)
+
+MINUTE = timedelta(minutes=1)
+
+
+def jobs_of(
+    city: City,
+    foresight: Foresight,
+    dispatcher: Dispatcher,
+    books: Bookkeeping,
+    watch: AlertWatch,
+    keeping: Housekeeping,
+) -> list[Job]:
+    """The jobs with their fixed ids.
+
+    Readings of a step arrive when it has ended; the offsets leave them a city minute or three.
+    """
+    now = city.now
+    return [
+        Job("beat", MINUTE, lambda: keeping.beat(now())),
+        Job("forecast", HOUR, lambda: foresight.hourly(now()), offset=2 * MINUTE, lane="heavy"),
+        Job(
+            "day-ahead",
+            DAY,
+            # A city day of UTC+8 begins at 16:00 UTC; the plan of the next is made at noon.
+            lambda: dispatcher.day_ahead(now()),
+            offset=timedelta(hours=4),
+            lane="heavy",
+        ),
+        Job(
+            "intraday",
+            QUARTER_HOUR,
+            lambda: dispatcher.intraday(now()),
+            offset=2 * MINUTE,
+            lane="heavy",
+        ),
+        Job(
+            "requested",
+            MINUTE,
+            lambda: dispatcher.requested(now()),
+            at_least=timedelta(seconds=2),
+            lane="heavy",
+        ),
+        Job(
+            "alerts",
+            MINUTE,
+            lambda: watch.check(now()),
+            at_least=timedelta(seconds=5),
+            lane="watch",
+        ),
+        Job("books", HOUR, lambda: books.hourly(now()), offset=3 * MINUTE, lane="books"),
+        Job("totals", QUARTER_HOUR, lambda: books.totals(now()), offset=MINUTE, lane="books"),
+        Job("retention", DAY, lambda: keeping.prune(now()), offset=HOUR, lane="books"),
+    ]
+
+
+def run(settings: Settings, city: City, stop: threading.Event) -> None:
+    """Run the city's jobs until ``stop`` is set."""
+    foresight = Foresight(city)
+    dispatcher = Dispatcher(city, settings)
+    books = Bookkeeping(city)
+    watch = AlertWatch(city)
+    keeping = Housekeeping(city)
+
+    def first() -> None:
+        """What a newcomer waits for, in the order of its worth, before the jobs take over."""
+        now = city.now()
+        keeping.beat(now)
+        books.totals(now)
+        books.hourly(now)
+        foresight.hourly(now)
+        dispatcher.first(city.now())
+        watch.check(city.now())
+
+    run_scheduler(
+        jobs_of(city, foresight, dispatcher, books, watch, keeping),
+        city.clock,
+        city.database,
+        stop,
+        on_start=first,
+    )
+    keeping.beat(city.now())

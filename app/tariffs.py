@@ -1,0 +1,41 @@
+"""Prices, carbon intensity and limits of a city on a time axis, out of Site.parameters.
+
+Site.parameters holds
+- import_cny_per_mwh_by_hour: 24 numbers, by local hour
+- export_cny_per_mwh, carbon_cny_per_tco2e: one number each
+- import_limit_mw, export_limit_mw, max_loading_percent: one number each
+- factor_region: the zone whose grid factor counts, such as 内蒙古
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from core.errors import ConfigurationError
+
+
+def number(parameters: Mapping[str, Any], name: str) -> float:
+    """The number called ``name``; raises ConfigurationError when it is missing or none."""
+    try:
+        return float(parameters[name])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigurationError(f"The city's parameter {name!r} must be a number.") from error
+
+
+def import_price(parameters: Mapping[str, Any], times: np.ndarray, timezone: str) -> np.ndarray:
+    """CNY/MWh per step, shape (time,): the tariff of each step's local hour.
+
+    times: datetime64, UTC. Raises ConfigurationError when the tariff has not 24 numbers.
+    """
+    by_hour = np.asarray(parameters.get("import_cny_per_mwh_by_hour", ()), dtype=float)
+    if by_hour.shape != (24,):
+        raise ConfigurationError(
+            "The city's parameter 'import_cny_per_mwh_by_hour' must hold 24 numbers."
+        )
+    hours = pd.DatetimeIndex(times).tz_localize("UTC").tz_convert(timezone).hour
+    prices: np.ndarray = by_hour[np.asarray(hours)]
+    return prices

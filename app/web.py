@@ -1,0 +1,95 @@
+"""The web application: health, the open interface, sign-in, and the pages of Dash on top.
+
+Order matters: everything below /api answers before Dash's own catch-all, so that an unknown
+address there is a 404 and not a page.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, RedirectResponse, Response
+
+from app.accountgate import AccountGate
+from app.actions import CityActions
+from app.api import api_router
+from app.auth import SessionLimits, current_account
+from app.headers import SecurityHeaders
+from app.health import health_router
+from app.settings import Settings
+from app.signin import signin_router
+from app.wiring import City
+from core.errors import (
+    ConfigurationError,
+    PermissionDeniedError,
+    StoreUnavailableError,
+    TimeError,
+    VerdigridError,
+)
+from dashboards.application import create as create_dash
+from dashboards.context import DashContext
+
+log = logging.getLogger(__name__)
+
+STATUS = (
+    (PermissionDeniedError, 403),
+    (StoreUnavailableError, 503),
+    (TimeError, 422),
+    (ConfigurationError, 422),
+)
+
+
+def create_app(settings: Settings, city: City) -> FastAPI:
+    """The whole application over an open city."""
+    limits = SessionLimits.of(settings)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        city.database.close()
+
+    # The interactive documentation pages of FastAPI load from another host; the document stays.
+    server = FastAPI(
+        title="Verdigrid",
+        version="1",
+        openapi_url="/api/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+    server.add_middleware(SecurityHeaders)
+    server.add_middleware(AccountGate, database=city.database, limits=limits)
+    server.include_router(health_router(city))
+    server.include_router(signin_router(city, limits))
+    server.include_router(api_router(city))
+
+    @server.get("/", include_in_schema=False)
+    def root() -> Response:
+        return RedirectResponse("/app/")
+
+    @server.api_route("/api/{rest:path}", methods=["GET", "POST"], include_in_schema=False)
+    def unknown(rest: str) -> Response:
+        return JSONResponse({"error": f"There is nothing at /api/{rest}."}, 404)
+
+    @server.exception_handler(VerdigridError)
+    def answer(_: Request, error: Exception) -> Response:
+        code = next((code for kind, code in STATUS if isinstance(error, kind)), 500)
+        if code == 500:
+            log.error("request failed", exc_info=error)
+            return JSONResponse({"error": "Something went wrong; the log says what."}, code)
+        return JSONResponse({"error": str(error)}, code)
+
+    create_dash(
+        server,
+        DashContext(
+            database=city.database,
+            now=city.now,
+            current_account=current_account,
+            actions=CityActions(city),
+            pace=city.clock.pace,
+        ),
+    )
+    return server
