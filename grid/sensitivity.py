@@ -59,8 +59,9 @@ def gradients(
     per_mw = np.zeros((len(steps), model.nodes))
     per_mvar = np.zeros_like(per_mw)
     matrix = model.bus_matrix()
-    for step in np.unique(steps):
-        point = _Point.at(model, matrix, _voltage(network, flow, int(step)))
+    places = np.unique(steps)
+    for step, voltage in zip(places, _voltages(network, flow, places, matrix), strict=True):
+        point = _Point.at(model, matrix, voltage)
         rows = np.flatnonzero(steps == step)
         per_mw[rows], per_mvar[rows] = point.answers(quantity, where[rows])
     bus = model.node_of_bus
@@ -69,19 +70,22 @@ def gradients(
     return Gradient(per_mw[:, at_bus] * alive, per_mvar[:, at_bus] * alive)
 
 
-def _voltage(network: Network, flow: xr.Dataset, step: int) -> np.ndarray:
-    """Complex voltage of every node at ``step``, from the buses; auxiliary nodes are rebuilt."""
+def _voltages(
+    network: Network, flow: xr.Dataset, steps: np.ndarray, matrix: sparse.csr_matrix
+) -> np.ndarray:
+    """Complex voltages (step, node) from those of the buses; auxiliary nodes are rebuilt."""
     model = network.admittance
     alive = model.node_of_bus >= 0
-    magnitude, angle = flow["vm_pu"].values[step], np.deg2rad(flow["va_degree"].values[step])
-    voltage = np.full(model.nodes, np.nan + 0j)
-    voltage[model.node_of_bus[alive]] = magnitude[alive] * np.exp(1j * angle[alive])
-    inner = np.flatnonzero(np.isnan(voltage))
+    magnitude, angle = flow["vm_pu"].values[steps], np.deg2rad(flow["va_degree"].values[steps])
+    voltage = np.full((len(steps), model.nodes), np.nan + 0j)
+    voltage[:, model.node_of_bus[alive]] = (magnitude * np.exp(1j * angle))[:, alive]
+    known = np.zeros(model.nodes, dtype=bool)
+    known[model.node_of_bus[alive]] = True
+    inner, outer = np.flatnonzero(~known), np.flatnonzero(known)
     if len(inner):  # star points and open line ends feed nothing: Y_ii v_i = -Y_io v_o
-        outer = np.flatnonzero(~np.isnan(voltage))
-        matrix = model.bus_matrix().tocsc()
-        right = -(matrix[inner][:, outer] @ voltage[outer])
-        voltage[inner] = splu(matrix[inner][:, inner].tocsc()).solve(right)
+        columns = matrix.tocsc()[inner]
+        right = -(columns[:, outer] @ voltage[:, outer].T)
+        voltage[:, inner] = splu(columns[:, inner].tocsc()).solve(right).T
     return voltage
 
 

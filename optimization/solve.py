@@ -26,7 +26,8 @@ class Solver:
 
     def __init__(self, dispatch: Dispatch, *, time_limit_s: float = 120.0) -> None:
         self._dispatch = dispatch
-        self._highs = Highs()
+        # All variables of the model at once; found one constraint at a time they cost seconds.
+        self._highs = Highs(only_child_vars=True)
         self._highs.config.load_solution = False
         self._highs.config.time_limit = time_limit_s
         update = self._highs.update_config
