@@ -37,6 +37,7 @@ COMMANDS = {
     "ledger": Command("ledger", "The carbon ledger: list, balances, verify."),
     "ingest": Command("ingest", "Collect readings by MQTT or from files."),
     "quarantine": Command("quarantine", "What could not be read, and why."),
+    "site": Command("site", "The description of the city: load, export, show."),
     "serve": Command("serve", "Serve the web application, until SIGTERM."),
     "schedule": Command("schedule", "Run the jobs of the city, until SIGTERM."),
     "supervise": Command("supervise", "Keep every process running.", hidden=True),

@@ -20,7 +20,7 @@ from rich.progress import (
 )
 
 from app import settings
-from app.commands.output import AsJson, emit
+from app.commands.output import AsJson, LogJson, emit, log_json
 from app.lifeline import end_with_parent
 from app.progress import console
 from app.signals import stop_event
@@ -38,9 +38,10 @@ REPORT_EVERY_S = 60.0
 
 
 @group.command()
-def mqtt() -> None:
+def mqtt(as_json: LogJson = False) -> None:
     """Receive from the MQTT broker until SIGTERM; acknowledges after the commit only."""
     end_with_parent()
+    log_json(as_json)
     chosen = settings.load()
     stop = stop_event()
     with open_database(chosen) as database:

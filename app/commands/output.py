@@ -14,7 +14,17 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from app import logs, settings
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+LogJson = Annotated[bool, typer.Option("--json", help="Log one JSON object a line.")]
+
+
+def log_json(wanted: bool) -> None:
+    """Switch the logs of a long-running command to JSON where that is ``wanted``."""
+    if wanted:
+        logs.configure(level=settings.load().log_level, form="json")
 
 
 def _plain(value: object) -> object:

@@ -1,0 +1,98 @@
+"""``verdigrid site``: hand in the description of a city, look at it, take it out again."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from app import keys, settings
+from app.commands.output import AsJson, emit_json, emit_table
+from app.progress import console
+from app.wiring import load_site, open_database
+from core.errors import ConfigurationError
+from core.findings import errors
+from core.sitetree import from_tree, to_tree
+from grid import network as grid_network
+from store import series, sites
+
+group = typer.Typer(help="The description of the city.", no_args_is_help=True)
+
+
+@group.command()
+def load(
+    file: Annotated[Path, typer.Argument(help="The city as JSON, as `site export` writes it.")],
+    network: Annotated[
+        Path | None, typer.Option(help="Its grid as pandapower JSON; checked before it is used.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Describe the city of this database, in place of its earlier description."""
+    network_json = _read(network) if network else ""
+    findings = []
+    if network_json:
+        findings = grid_network.check(grid_network.read(network_json))
+    site = from_tree(_parse(file), network_json)
+    grave = errors(findings)
+    if not grave:
+        with open_database(settings.load()) as database, database.connection() as connection:
+            sites.save(connection, site)
+            series.register(connection, [*site.series, *keys.total_series(site)])
+    if as_json:
+        emit_json({"site": site.id, "findings": [str(f) for f in findings], "saved": not grave})
+    else:
+        for finding in findings:
+            console.print(str(finding), markup=False)
+        console.print(
+            f"{site.name_en} is described: {len(site.assets)} assets, {len(site.series)} series."
+            if not grave
+            else f"{network} cannot be used: {len(grave)} errors. Nothing was changed."
+        )
+    if grave:
+        sys.exit(2)
+
+
+@group.command()
+def export(
+    file: Annotated[Path, typer.Argument(help="Where to write the description.")],
+    network: Annotated[Path | None, typer.Option(help="Where to write its grid.")] = None,
+) -> None:
+    """Write the description of the city to a file."""
+    with open_database(settings.load()) as database:
+        site = load_site(database)
+    file.write_text(json.dumps(to_tree(site), ensure_ascii=False, indent=1))
+    if network:
+        network.write_text(site.network_json)
+    console.print(f"{site.name_en} is written to {file}.")
+
+
+@group.command()
+def show(as_json: AsJson = False) -> None:
+    """How many assets of which kind the city has."""
+    with open_database(settings.load()) as database:
+        site = load_site(database)
+    counts: dict[str, int] = {}
+    for asset in site.assets:
+        counts[str(asset.kind)] = counts.get(str(asset.kind), 0) + 1
+    if as_json:
+        emit_json({"site": site.id, "simulated": site.simulated, "assets": counts})
+    else:
+        emit_table(f"{site.name_en} ({site.name_zh})", ("kind", "assets"), list(counts.items()))
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"The file {path} cannot be read: {error}.") from error
+
+
+def _parse(path: Path) -> dict[str, object]:
+    try:
+        tree: dict[str, object] = json.loads(_read(path))
+    except ValueError as error:
+        raise ConfigurationError(f"The file {path} is no JSON: {error}.") from error
+    return tree
