@@ -16,8 +16,8 @@ persistent, QoS 0 and QoS 2 go amqtt's own way, with amqtt's guarantees.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
+import os
 import signal
 import sqlite3
 import sys
@@ -32,6 +32,8 @@ from amqtt.mqtt.puback import PubackPacket
 from amqtt.mqtt.publish import PublishPacket
 from amqtt.plugins.base import BaseAuthPlugin
 from amqtt.session import OutgoingApplicationMessage, Session
+
+_log = logging.getLogger(__name__)
 
 _HOST = "127.0.0.1"
 _PAGE = 500
@@ -315,14 +317,10 @@ async def serve(folder: Path, port: int) -> None:
     waiting = asyncio.create_task(ended.wait())
     await asyncio.wait({waiting, committing}, return_when=asyncio.FIRST_COMPLETED)
     if committing.done():
-        committing.result()  # raises: without the file nothing may be acknowledged any more
-    for server in broker._servers.values():
-        server.instance.close()
-    # Connections end by being cut; asyncio would report each as a mishap.
-    asyncio.get_running_loop().set_exception_handler(lambda _loop, _context: None)
-    committing.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await committing
+        _log.critical("the file cannot be written: %s", committing.exception())
+    # At once, as if killed: what was acknowledged is on disk, and a client that does not read
+    # would hold up an orderly end for ever.
+    os._exit(1 if committing.done() else 0)
 
 
 def main() -> None:

@@ -18,6 +18,7 @@ from ingest.columns import BadRow
 from ingest.mapping import TagMap
 from ingest.protocols import Protocols, find
 from ingest.sinks import Sink
+from ingest.wire import shown
 
 _log = logging.getLogger(__name__)
 
@@ -77,7 +78,7 @@ class _Quarantine:
     """Bad rows one by one up to a bound, then a count per reason: a wrong file has millions."""
 
     def __init__(self, file: str, sink: Sink, now: datetime) -> None:
-        self._file, self._sink, self._now = file, sink, now
+        self._file, self._sink, self._now = shown(file), sink, now
         self._left = QUARANTINE_ROWS
         self._beyond: Counter[str] = Counter()
 

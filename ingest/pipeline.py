@@ -24,6 +24,7 @@ from ingest.mapping import Row, TagMap
 from ingest.protocols import Protocols
 from ingest.quality import STANDARD, Tolerances
 from ingest.sinks import Sink
+from ingest.wire import shown
 
 _log = logging.getLogger(__name__)
 
@@ -162,7 +163,7 @@ class Pipeline:
         rows, rejected = tag_map.rows(
             readings,
             message.received_at,
-            source=message.topic,
+            source=shown(message.topic),
             payload=message.payload,
             tolerances=self._tolerances,
         )
@@ -218,4 +219,4 @@ class Pipeline:
 
 
 def _rejected(message: Message, reason: str) -> Rejected:
-    return Rejected(message.topic, reason, message.payload, message.received_at)
+    return Rejected(shown(message.topic), reason, message.payload, message.received_at)

@@ -78,3 +78,10 @@ def rfc3339(value: object, what: str) -> datetime:
         return bounded(parse(value))
     except TimeError as error:
         raise DecodeError(f"{what} is not a time: {error}") from error
+
+
+def shown(text: str) -> str:
+    """``text`` with U+FFFD for what cannot be printed: databases refuse NUL and lone surrogates."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else "\ufffd" for c in text)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,9 +16,14 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
 from core.readings import READING_DTYPE, Rejected
+from core.series import Series
 from core.site import Tag
 from ingest.broker import Broker, BrokerKind, mosquitto_program
 from ingest.mapping import TagMap
+from store import series
+from store.database import Database
+from store.embedded import EmbeddedServer
+from store.migrate import migrate
 
 FRAMES = Path(__file__).parent / "frames"
 
@@ -118,6 +125,21 @@ def start_broker(tmp_path: Path) -> Iterator[Callable[..., Broker]]:
 def broker(start_broker: Callable[..., Broker], broker_kind: BrokerKind) -> Broker:
     """A running broker of each kind."""
     return start_broker(broker_kind)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
+    """A server of our own: the durability test kills it, and starts it again."""
+    data_dir = tmp_path_factory.mktemp("ingest") / "database"
+    started = EmbeddedServer.start(data_dir)
+    with Database(started.url) as database:
+        migrate(database)
+        with database.connection() as connection:
+            series.register(connection, [Series("demo", "meter-1", "p_mw")])
+    yield started
+    EmbeddedServer.start(data_dir).stop()
+    with suppress(FileNotFoundError):
+        shutil.rmtree((data_dir / "cluster").resolve())
 
 
 class Publisher:

@@ -1,0 +1,83 @@
+"""The program that the durability test kills: the receiver over the store, nothing else.
+
+Arguments: database URL, broker port. For each line on its input it forks a process that receives,
+prints that one's number and, once it receives, "ready": Python's imports take longer than the
+whole test may. A receiver ends by SIGTERM, or any other way.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from datetime import UTC, datetime
+
+import numpy as np
+
+from core.readings import Rejected
+from core.site import Tag
+from ingest.mapping import TagMap
+from ingest.mqtt import MqttSettings, run_mqtt
+from ingest.pipeline import BatchSettings, Status
+from store import quarantine, readings, series
+from store.database import Database
+
+
+class StoreSink:
+    """As app wires it: each call is one transaction."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def write(self, batch: np.ndarray) -> tuple[int, int]:
+        with self._database.connection() as connection:
+            result = readings.write(connection, batch)
+        return result.inserted, result.duplicates
+
+    def quarantine(self, rejected: list[Rejected]) -> None:
+        with self._database.connection() as connection:
+            quarantine.add(connection, rejected)
+
+
+def receive(url: str, port: int) -> None:
+    """What a receiver does from its first moment on; nothing is inherited but code."""
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    # A short wait for connections, so that a database that comes back is found soon.
+    with Database(url, timeout_s=1.0) as database:
+        with database.connection() as connection:
+            ids = series.ids(connection)
+        tag_map = TagMap([Tag("urn:dev:meter-1", "p", "kW", "demo/meter-1/p_mw")], ids)
+        said = threading.Event()
+
+        def tell(status: Status) -> None:
+            if status.connected and not said.is_set():
+                said.set()
+                say("ready")
+
+        settings = MqttSettings(
+            port=port, reconnect_max_s=1, batch=BatchSettings(wait_s=0.02, retry_max_s=0.5)
+        )
+        run_mqtt(
+            settings, StoreSink(database), lambda: tag_map, lambda: datetime.now(UTC), stop, tell
+        )
+
+
+def say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def main() -> None:
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the dead are not kept
+    while sys.stdin.readline():
+        child = os.fork()
+        if child == 0:
+            receive(sys.argv[1], int(sys.argv[2]))
+            os._exit(0)
+        say(str(child))
+
+
+if __name__ == "__main__":
+    main()

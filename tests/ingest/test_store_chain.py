@@ -1,0 +1,122 @@
+"""From the wire into the real table and the real quarantine, and the same again from a file."""
+
+from __future__ import annotations
+
+import json
+import queue
+import threading
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import psycopg
+import pytest
+
+from core.readings import Rejected
+from core.site import Tag
+from core.timeaxis import parse
+from ingest.files import ImportReport, import_file
+from ingest.mapping import TagMap
+from ingest.pipeline import BatchSettings, Message, Pipeline
+from ingest.protocols import find
+from store import quarantine, readings, series
+from store.database import Database
+
+KEY = "demo/meter-1/p_mw"
+START = "2026-06-22T00:00:00Z"
+
+
+class StoreSink:
+    """As app wires it: each call is one transaction."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def write(self, batch: np.ndarray) -> tuple[int, int]:
+        with self._database.connection() as connection:
+            result = readings.write(connection, batch)
+        return result.inserted, result.duplicates
+
+    def quarantine(self, rejected: Sequence[Rejected]) -> None:
+        with self._database.connection() as connection:
+            quarantine.add(connection, list(rejected))
+
+
+@pytest.fixture
+def database(server) -> Iterator[Database]:
+    with psycopg.connect(server.url) as connection:
+        connection.execute("TRUNCATE reading, quarantine")
+    with Database(server.url) as opened:
+        yield opened
+
+
+@pytest.fixture
+def stored_map(database) -> TagMap:
+    with database.connection() as connection:
+        ids = series.ids(connection)
+    return TagMap([Tag("urn:dev:meter-1", "p", "kW", KEY)], ids)
+
+
+def run(database, tag_map, messages):
+    """Pass the messages through a pipeline; its last status and what was acknowledged."""
+    inbox: queue.Queue[Message] = queue.Queue()
+    for message in messages:
+        inbox.put(message)
+    stop = threading.Event()
+    acknowledged: list[Message] = []
+    pipeline = Pipeline(
+        find(),
+        StoreSink(database),
+        lambda: tag_map,
+        acknowledged.extend,
+        batch=BatchSettings(rows=100, wait_s=0.05),
+        on_status=lambda s: stop.set() if s.received == len(messages) else None,
+    )
+    pipeline.run(inbox, stop)
+    return pipeline.status, acknowledged
+
+
+def table(database):
+    with database.connection() as connection:
+        found = readings.read(connection, [KEY], parse(START), parse("2026-06-23T00:00:00Z"))
+    seconds = found.time.values.astype("datetime64[s]").astype(int)
+    return dict(zip(seconds.tolist(), found.values[:, 0].tolist(), strict=True))
+
+
+def test_a_message_and_a_file_end_in_the_same_table(database, stored_map, received_at, tmp_path):
+    first_s = int(parse(START).timestamp())
+    packs = [
+        [{"n": "urn:dev:meter-1:p", "u": "kW", "bt": first_s + 900 * i, "v": 1000.0 * i}]
+        for i in range(40)
+    ]
+    messages = [Message("senml/demo/g", json.dumps(p).encode(), received_at) for p in packs]
+    status, acknowledged = run(database, stored_map, messages)
+    assert acknowledged == messages
+    assert (status.stored, status.duplicates, status.quarantined) == (40, 0, 0)
+    assert table(database) == {first_s + 900 * i: pytest.approx(i) for i in range(40)}
+
+    path = tmp_path / "again.csv"
+    rows = [f"urn:dev:meter-1,p,W,{parse(START).isoformat()},7\n"]
+    rows += ["urn:dev:meter-1,p,W,2026-06-22T23:45:00Z,8000000\n"]
+    path.write_text("device,tag,unit,ts,value\n" + "".join(rows))
+    report = import_file(path, StoreSink(database), stored_map, received_at=received_at)
+    assert report == ImportReport(read=2, stored=1, duplicates=1, rejected=0)
+    assert table(database)[first_s] == 0.0  # what is stored already stays
+    assert table(database)[first_s + 85_500] == pytest.approx(8.0)
+
+
+def test_whatever_comes_can_be_quarantined(database, stored_map, received_at):
+    """A database refuses NUL and lone surrogates in texts: they must not stop the stream."""
+    came = [
+        ("senml/\0/\ud800", b"\0\xff"),
+        ("senml/demo/g", b'[{"n":"urn:dev:\\ud800:p","v":1}]'),
+        ("senml/demo/g", b'[{"n":"a:b","v":1,"\\u0000_":1}]'),
+        ("senml/demo/g", b'[{"n":"urn:dev:meter-1:p","v":1,"u":"\xc2\xb5\xe2\x82\xac"}]'),
+        ("somebody/elses", b""),
+    ]
+    messages = [Message(topic, payload, received_at) for topic, payload in came]
+    status, acknowledged = run(database, stored_map, messages)
+    assert acknowledged == messages
+    assert (status.stored, status.quarantined) == (0, 5)
+    with psycopg.connect(database._url) as connection:
+        payloads = connection.execute("SELECT payload FROM quarantine").fetchall()
+    assert {bytes(p) for (p,) in payloads} == {m.payload for m in messages}
