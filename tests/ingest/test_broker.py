@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import threading
 import time
 from pathlib import Path
 
+import paho.mqtt.client as paho
 import pytest
+from paho.mqtt.enums import CallbackAPIVersion
 
 from core.errors import ServiceError
 from ingest.broker import Broker, BrokerKind, mosquitto_program
@@ -100,3 +103,41 @@ def test_mosquitto_gives_up_roots_rights_where_its_own_user_can_work(start_broke
     assert (uid != 0) is reachable
     started.stop()
     assert (tmp_path / "broker" / "mosquitto.db").exists()
+
+
+def test_retained_messages_survive_and_go_to_subscribers_only(broker, start_broker):
+    """Set-points are retained; a receiver of readings that comes again must not be sent them."""
+    sender = connected(broker.port, "sender")
+    sender.publish("verdigrid/setpoints/b", b"plan", qos=1, retain=True).wait_for_publish(5)
+    sender.publish("verdigrid/setpoints/gone", b"plan", qos=1, retain=True).wait_for_publish(5)
+    sender.publish("verdigrid/setpoints/gone", b"", qos=1, retain=True).wait_for_publish(5)
+    closed(sender)
+    broker.stop()
+    again = start_broker(broker.kind, broker.port)
+    got: dict[str, list[tuple[str, bytes]]] = {"battery": [], "receiver": []}
+    battery = connected(again.port, "battery", "verdigrid/setpoints/+", got["battery"])
+    for _ in range(2):  # the second time its session is known
+        closed(connected(again.port, "receiver", "senml/#", got["receiver"]))
+    deadline = time.monotonic() + 5
+    while not got["battery"] and time.monotonic() < deadline:
+        time.sleep(0.02)
+    closed(battery)
+    assert got == {"battery": [("verdigrid/setpoints/b", b"plan")], "receiver": []}
+
+
+def connected(port, name, topic=None, got=None):
+    """A client with a persistent session, subscribed to ``topic`` when it returns."""
+    client = paho.Client(CallbackAPIVersion.VERSION2, client_id=name, clean_session=False)
+    ready = threading.Event()
+    client.on_message = lambda _client, _data, m: got.append((m.topic, m.payload))
+    client.on_subscribe = lambda *_: ready.set()
+    client.on_connect = lambda *_: client.subscribe(topic, 1) if topic else ready.set()
+    client.connect("127.0.0.1", port)
+    client.loop_start()
+    assert ready.wait(5)
+    return client
+
+
+def closed(client):
+    client.disconnect()
+    client.loop_stop()
