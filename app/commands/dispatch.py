@@ -19,7 +19,8 @@ from core.timeaxis import local_date, local_day, zone
 from optimization.result import Status
 
 FIGURES = (
-    ("cost_cny", "Cost", "CNY"),
+    ("total_cny", "Cost with wear and carbon", "CNY"),
+    ("cost_cny", "Energy bill", "CNY"),
     ("emissions_kgco2e", "Emissions of imports", "kgCO2"),
     ("peak_import_mw", "Peak import", "MW"),
     ("peak_export_mw", "Peak export", "MW"),
