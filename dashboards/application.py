@@ -37,6 +37,7 @@ def create(server: FastAPI, context: DashContext) -> Dash:
         requests_pathname_prefix=PREFIX,
         assets_folder="assets",
         pages_folder="",
+        use_pages=False,
         compress=True,
         title="Verdigrid",
         update_title=None,
@@ -144,7 +145,7 @@ def _clientside(dash_app: Dash) -> None:
     dash_app.clientside_callback(
         function("applyView"),
         Output("mantine", "forceColorScheme"),
-        Input("address", "search"),
+        Input("address", "href"),
     )
     dash_app.clientside_callback(
         function("setTitle"), Output("told", "data"), Input("document-title", "data")
@@ -185,7 +186,7 @@ def _chart_clientside(dash_app: Dash, function: Any) -> None:
     )
     dash_app.clientside_callback(
         function("pick"),
-        Output("address", "search"),
+        Output("address", "href"),
         Input({"role": "picker", "parameter": ALL}, "value"),
         prevent_initial_call=True,
     )

@@ -125,7 +125,14 @@ def chart(
             "displayModeBar": "hover",
             "displaylogo": False,
             "locale": "zh-CN" if words.language == "zh" else "en",
-            "modeBarButtonsToRemove": ["lasso2d", "select2d", "autoScale2d"],
+            "plotlyServerURL": "",
+            # sendChartToCloud would give the data to another host.
+            "modeBarButtonsToRemove": [
+                "sendChartToCloud",
+                "lasso2d",
+                "select2d",
+                "autoScale2d",
+            ],
             "toImageButtonOptions": {"filename": f"verdigrid-{page}-{name}", "scale": 2},
         },
         style={"height": f"{height}px"},

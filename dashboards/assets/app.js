@@ -100,7 +100,7 @@
 
   window.dash_clientside = Object.assign({}, window.dash_clientside, {
     verdigrid: {
-      applyView: (search) => applyDocument(search || window.location.search),
+      applyView: () => applyDocument(window.location.search),
       setTitle: (title) => { if (title) document.title = title; return title; },
       openDialog: (clicks) => Boolean(clicks),
       nothingSelected: (rows) => !(rows && rows.length),
@@ -132,7 +132,7 @@
         const wanted = value && value !== "-" ? value : null;
         if (query.get(id.parameter) === wanted) return window.dash_clientside.no_update;
         if (wanted) query.set(id.parameter, wanted); else query.delete(id.parameter);
-        return "?" + query.toString();
+        return window.location.pathname + "?" + query.toString();
       }
     }
   });

@@ -15,7 +15,7 @@ LANGUAGES = ("en", "zh")
 
 
 class Words:
-    """The texts of one language, asked for as ``words("page.key", name=value)``."""
+    """The texts of one language, asked for by their key."""
 
     def __init__(self, language: str, table: Mapping[str, str]) -> None:
         self.language = language
