@@ -60,6 +60,7 @@ def canvas(style: Style, unit: str, *, revision: str = "", zero: bool = False) -
         },
         legend={
             "orientation": "h",
+            "traceorder": "normal",
             "x": 0,
             "y": 1.0,
             "yanchor": "bottom",
@@ -163,7 +164,6 @@ def band(
             mode="lines",
             line=edge,
             showlegend=False,
-            legendgroup=name,
             name=f"{name} \u2191",
         )
     )
@@ -176,7 +176,6 @@ def band(
             fill="tonexty",
             fillcolor=translucent(colour, alpha),
             name=name,
-            legendgroup=name,
         )
     )
 
