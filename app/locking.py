@@ -39,10 +39,7 @@ class ProcessLock:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
-            raise ServiceError(
-                f"The folder {self.path.parent} cannot be written ({error.strerror}); "
-                "choose another with VERDIGRID_HOME."
-            ) from error
+            raise self._unusable(error) from error
         if not _take(descriptor):
             os.close(descriptor)
             return False
@@ -58,17 +55,29 @@ class ProcessLock:
             self._descriptor = None
 
     def holder(self) -> int | None:
-        """Process id of the holder, None when nobody holds the lock."""
+        """Process id of the holder, None when nobody holds the lock. Raises ServiceError."""
         if self._descriptor is not None:
             return os.getpid()
-        if not self.path.exists():
+        try:
+            descriptor = os.open(self.path, os.O_RDWR)
+        except FileNotFoundError:
             return None
-        probe = ProcessLock(self.path)
-        text = self.path.read_text().strip()
-        if probe.acquire():
-            probe.release()
-            return None
+        except OSError as error:
+            raise self._unusable(error) from error
+        try:
+            if _take(descriptor):
+                return None
+            # Read while somebody holds the lock: before, the number may be that of a dead one.
+            text = os.read(descriptor, 32).decode(errors="replace").strip()
+        finally:
+            os.close(descriptor)
         return int(text) if text.isdigit() else None
+
+    def _unusable(self, error: OSError) -> ServiceError:
+        return ServiceError(
+            f"The folder {self.path.parent} cannot be used ({error.strerror}); "
+            "choose another with VERDIGRID_HOME."
+        )
 
     def __enter__(self) -> ProcessLock:
         if not self.acquire():

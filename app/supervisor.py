@@ -85,7 +85,7 @@ class Supervisor:
                 self._end(child)
             self._write_state()
             for keeper in reversed(self._keepers):
-                keeper.end()
+                self._end_keeper(keeper)
 
     def _keep(self) -> None:
         for keeper in self._keepers:
@@ -94,6 +94,12 @@ class Supervisor:
                     log.warning("server had ended, started again", extra={"server": keeper.name})
             except VerdigridError as error:
                 log.error("server cannot be started", extra={"reason": str(error)})
+
+    def _end_keeper(self, keeper: Keeper) -> None:
+        try:
+            keeper.end()
+        except VerdigridError as error:  # the others must end all the same
+            log.error("server cannot be ended", extra={"reason": str(error)})
 
     def _tend(self, child: Child) -> bool:
         """Start ``child`` where it does not run and its back-off has passed; True on a change."""
