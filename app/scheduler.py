@@ -119,4 +119,6 @@ def _serve(
         while not stop.wait(1.0):
             lock.check()
     finally:
-        scheduler.shutdown(wait=False)
+        # A job under way cannot be interrupted. After a lost lock the next start must not meet it;
+        # when the process ends, nobody waits for it.
+        scheduler.shutdown(wait=not stop.is_set())
