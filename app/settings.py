@@ -47,7 +47,7 @@ class Settings(BaseSettings):
         default=60.0, gt=0, le=3600, description="City seconds that pass in one real second."
     )
     sandbox_start: datetime = Field(
-        default=datetime.fromisoformat("2026-06-22T09:00:00+08:00"),
+        default=datetime.fromisoformat("2026-06-22T14:00:00+08:00"),
         description="City time at the very first start.",
     )
     sandbox_history_days: int = Field(
