@@ -9,6 +9,7 @@ from typing import Any
 import psycopg
 from psycopg import Connection
 from psycopg.conninfo import conninfo_to_dict
+from psycopg.pq import TransactionStatus
 from psycopg_pool import ConnectionPool
 
 from core.errors import (
@@ -18,11 +19,11 @@ from core.errors import (
     StoreVersionError,
 )
 
-__all__ = ["Connection", "Database"]
+__all__ = ["Connection", "Database", "savepoint"]
 
 MINIMUM_VERSION = 15
 
-_CONNECT_TIMEOUT_S = 10
+_CONNECT_TIMEOUT_S = 5  # for each address of the host: localhost has two
 _OPTIONS: dict[str, Any] = {
     "application_name": "verdigrid",
     "connect_timeout": _CONNECT_TIMEOUT_S,
@@ -93,6 +94,18 @@ class Database:
         self.close()
 
 
+@contextmanager
+def savepoint(connection: Connection) -> Iterator[None]:
+    """What happens inside is undone alone when it fails, and never committed before the caller's.
+
+    ``connection.transaction()`` by itself commits at its end when no statement came before it.
+    """
+    if not connection.autocommit and connection.info.transaction_status == TransactionStatus.IDLE:
+        connection.execute("SELECT")  # the driver begins the transaction
+    with connection.transaction():
+        yield
+
+
 def _describe(url: str) -> str:
     """``host:port/name`` of ``url``, never its password."""
     try:
@@ -104,7 +117,8 @@ def _describe(url: str) -> str:
             "postgresql://user:password@host:5432/name."
         ) from None
     host = parts.get("host") or parts.get("hostaddr") or "localhost"
-    return f"{host}:{parts.get('port') or 5432}/{parts.get('dbname') or parts.get('user') or ''}"
+    port = str(parts.get("port") or "").strip(",") or 5432  # "," for two hosts without one
+    return f"{host}:{port}/{parts.get('dbname') or parts.get('user') or ''}"
 
 
 def _connect(url: str, name: str) -> Connection:
@@ -113,7 +127,7 @@ def _connect(url: str, name: str) -> Connection:
     except psycopg.OperationalError as error:
         raise StoreUnavailableError(
             f"The database {name} cannot be reached: {_first_line(error)} "
-            "Check that it runs and that VERDIGRID_DATABASE_URL names it."
+            "Check that it runs, and that VERDIGRID_DATABASE_URL has its name, user and password."
         ) from error
 
 

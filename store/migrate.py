@@ -9,6 +9,7 @@ ends with a semicolon at the end of a line.
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,10 +18,11 @@ from importlib.resources import files
 import psycopg
 
 from core.errors import MigrationError
-from store import sqltext
+from store import backend, sqltext
 from store.database import Connection, Database
 
 _SQL = sqltext.load("migrate")
+log = logging.getLogger(__name__)
 _FILE = re.compile(r"(\d{4})_[a-z0-9_]+\.sql\Z")
 _LOCK = 0x76657264_69677264  # "verdigrd": the advisory lock of migrations
 _BARE = "-- no-transaction"
@@ -69,15 +71,21 @@ def migrate(database: Database, migrations: Sequence[Migration] | None = None) -
         missing = wanted[len(_checked(connection, wanted)) :]
         for migration in missing:
             _apply(connection, migration)
+        if _there(connection, "reading"):
+            log.info(backend.backend(connection).describe(connection))
         return [migration.name for migration in missing]
 
 
 def pending(connection: Connection) -> list[str]:
     """The names of the files that ``migrate`` would apply; raises MigrationError as it does."""
     wanted = available()
-    exists = connection.execute(_SQL["exists"]).fetchone()
-    done = len(_checked(connection, wanted)) if exists and exists[0] else 0
+    done = len(_checked(connection, wanted)) if _there(connection, "schema_migration") else 0
     return [migration.name for migration in wanted[done:]]
+
+
+def _there(connection: Connection, table: str) -> bool:
+    row = connection.execute(_SQL["exists"], {"table": table}).fetchone()
+    return bool(row and row[0])
 
 
 def _checked(connection: Connection, wanted: Sequence[Migration]) -> list[str]:

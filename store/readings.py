@@ -1,21 +1,22 @@
 """Readings, written once each however often they come, and read as arrays.
 
 A batch is copied straight into the table. Only when one of its keys is there already, the copy is
-undone and the batch goes through a staging table that skips what is there: most batches hold no
-duplicates, and the check for each row would make all of them pay.
+undone and the batch goes through a staging table that skips what is there; only when one of its
+days has no partition yet, that is made and the batch copied again. Most batches are neither, and
+asking beforehand would make all of them pay.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
-from psycopg.errors import UniqueViolation
+from psycopg.errors import CheckViolation, UniqueViolation
 from psycopg.sql import Literal
 
 from core.errors import StoreError
@@ -23,7 +24,7 @@ from core.readings import READING_DTYPE, Quality
 from core.timeaxis import EPOCH, MICROSECOND, floor_to, from_us, to_us, utc
 from core.variables import Aggregation, variable
 from store import backend, copybinary, sqltext
-from store.database import Connection
+from store.database import Connection, savepoint
 from store.frames import frame
 from store.series import Known, expect
 
@@ -33,7 +34,7 @@ _READ = (("series_id", ">i4"), ("ts", ">i8"), ("value", ">f8"))
 _DAY_US = 86_400_000_000
 _OLDEST_US, _NEWEST_US = 0, 4_102_444_800_000_000  # 1970 to 2100: beyond lie broken clocks
 _MOST_CELLS = 50_000_000
-_MOST_COUNTED = 2_000_000
+_MOST_COUNTED = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,22 +83,29 @@ def write(connection: Connection, batch: np.ndarray) -> WriteResult:
     prepared = prepare(batch)
     if not len(prepared):
         return WriteResult(0, len(batch))
-    backend.ensure(connection, (from_us(d * _DAY_US).date() for d in _days(prepared)))
     text = encode(prepared)
     try:
-        with connection.transaction():  # a savepoint, so that the attempt can be undone alone
-            inserted = copybinary.send(connection, _SQL["copy"], text)
-    except UniqueViolation:
-        inserted = _merge(connection, text)
+        inserted = _insert(connection, text)
+    except CheckViolation:  # the table of readings has no check but the bounds of its partitions
+        backend.ensure(connection, _days(prepared))
+        inserted = _insert(connection, text)
     return WriteResult(inserted, len(batch) - inserted)
 
 
-def _days(prepared: np.ndarray) -> np.ndarray:
-    return np.unique(prepared["ts_us"] // _DAY_US)
+def _days(prepared: np.ndarray) -> list[date]:
+    return [from_us(int(day) * _DAY_US).date() for day in np.unique(prepared["ts_us"] // _DAY_US)]
+
+
+def _insert(connection: Connection, text: bytes) -> int:
+    try:
+        with savepoint(connection):  # the attempt can be undone alone
+            return copybinary.send(connection, _SQL["copy"], text)
+    except UniqueViolation:
+        return _merge(connection, text)
 
 
 def _merge(connection: Connection, text: bytes) -> int:
-    with connection.transaction():
+    with savepoint(connection):
         connection.execute(_SQL["staging"])
         connection.execute(_SQL["clear"])  # of an earlier batch in the same transaction
         copybinary.send(connection, _SQL["copy_staging"], text)
@@ -200,16 +208,32 @@ def latest(connection: Connection, keys: Sequence[str] | None = None) -> pd.Data
 
 
 def counts(connection: Connection) -> dict[str, Any]:
-    """``rows``; ``exact``, whether they were counted or estimated (beyond 2 million); and the
-    ``last_ts``, the newest time of a reading, None without any.
+    """``rows``; ``exact``, whether they were counted or, beyond some 10,000, estimated by the size
+    of the table; and ``last_ts``, the newest time of a reading, None without any.
+
+    Cheap enough to be asked every second.
     """
     rows = _one(connection, "estimate")
     exact = rows < _MOST_COUNTED
     return {
         "rows": _one(connection, "count") if exact else rows,
         "exact": exact,
-        "last_ts": _one(connection, "newest"),
+        "last_ts": _newest(connection),
     }
+
+
+def _newest(connection: Connection) -> datetime | None:
+    day = backend.backend(connection).newest_day(connection)
+    if day is None:
+        return None
+    midnight = datetime.combine(day, time.min, tzinfo=UTC)
+    # Beginning of time: when what was written under that day was rolled back or deleted.
+    for since in (Literal(midnight), Literal("-infinity")):
+        row = connection.execute(_SQL["newest"].format(since=since)).fetchone()
+        newest: datetime | None = row[0] if row else None
+        if newest is not None:
+            return newest
+    return None
 
 
 def _one(connection: Connection, name: str) -> Any:

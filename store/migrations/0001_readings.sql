@@ -15,34 +15,41 @@ CREATE TABLE series (
 );
 COMMENT ON COLUMN series.resolution IS 'length of the interval a value stands for; null: instants';
 
--- TimescaleDB where the server has it loaded, native daily partitions elsewhere; store/backend.py
--- tells them apart by the kind of this table. No foreign key to series: its check for each row
--- would cost more than the row, and ids come from series.register alone.
+-- TimescaleDB where the server has it preloaded and the role may create it, native daily
+-- partitions elsewhere. Decided here, once: from now on the kind of this table tells them apart
+-- (store/backend.py). No foreign key to series: its check for each row would cost more than the
+-- row, and ids come from series.register alone.
 DO $$
 BEGIN
+    -- The setting belongs to the preloaded library. Without that, creating the extension would end
+    -- the connection; and shared_preload_libraries itself is hidden from ordinary roles.
     IF EXISTS (SELECT FROM pg_available_extensions WHERE name = 'timescaledb')
-       AND current_setting('shared_preload_libraries', true) LIKE '%timescaledb%'
+       AND current_setting('timescaledb.disable_load', true) = 'off'
     THEN
-        CREATE EXTENSION IF NOT EXISTS timescaledb;
-        CREATE TABLE reading (
-            series_id int NOT NULL,
-            ts timestamptz NOT NULL,
-            value float8 NOT NULL,
-            quality int2 NOT NULL,
-            PRIMARY KEY (series_id, ts)
-        );
-        PERFORM create_hypertable(
-            'reading', 'ts', chunk_time_interval => INTERVAL '1 day', create_default_indexes => false
-        );
-    ELSE
-        CREATE TABLE reading (
-            series_id int NOT NULL,
-            ts timestamptz NOT NULL,
-            value float8 NOT NULL,
-            quality int2 NOT NULL,
-            PRIMARY KEY (series_id, ts)
-        ) PARTITION BY RANGE (ts);
+        BEGIN
+            CREATE EXTENSION IF NOT EXISTS timescaledb;
+            CREATE TABLE reading (
+                series_id int NOT NULL,
+                ts timestamptz NOT NULL,
+                value float8 NOT NULL,
+                quality int2 NOT NULL,
+                PRIMARY KEY (series_id, ts)
+            );
+            PERFORM create_hypertable(
+                'reading', 'ts', chunk_time_interval => INTERVAL '1 day', create_default_indexes => false
+            );
+            RETURN;
+        EXCEPTION WHEN insufficient_privilege THEN -- also of what was made in this block
+            RAISE NOTICE 'TimescaleDB is left unused: %', SQLERRM;
+        END;
     END IF;
+    CREATE TABLE reading (
+        series_id int NOT NULL,
+        ts timestamptz NOT NULL,
+        value float8 NOT NULL,
+        quality int2 NOT NULL,
+        PRIMARY KEY (series_id, ts)
+    ) PARTITION BY RANGE (ts);
 END
 $$;
 COMMENT ON COLUMN reading.ts IS 'beginning of the interval the value stands for';

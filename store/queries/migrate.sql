@@ -18,4 +18,4 @@ INSERT INTO schema_migration (number, name, checksum)
 VALUES (%(number)s, %(name)s, %(checksum)s);
 
 -- name: exists
-SELECT to_regclass('schema_migration') IS NOT NULL;
+SELECT to_regclass(%(table)s) IS NOT NULL;

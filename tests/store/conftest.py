@@ -1,9 +1,16 @@
-"""A real server for the session, and a fresh database for each test."""
+"""Real servers for the session, a database for each test that commits, one for all that do not.
+
+The embedded server is always there. Others are given by the admin URL of a server that tests may
+make roles and databases in: VERDIGRID_TEST_POSTGRES_URL (without TimescaleDB, or with it not
+preloaded) and VERDIGRID_TEST_TIMESCALE_URL. Every test of ``connection``, ``database`` or
+``empty_url`` runs on each of them, as an ordinary role.
+"""
 
 from __future__ import annotations
 
 import itertools
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -11,86 +18,173 @@ import sys
 import sysconfig
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
+from psycopg.sql import SQL, Identifier, Literal
 
+from store import embedded
 from store.database import Database
 from store.embedded import EmbeddedServer
-from store.embedded_process import recorded
+from store.embedded_place import place
+from store.embedded_process import alive, end_orphans, recorded
 from store.migrate import migrate
 
 ROOT = Path(__file__).parents[2]
+ADDRESSES = {
+    "postgres": "VERDIGRID_TEST_POSTGRES_URL",
+    "timescale": "VERDIGRID_TEST_TIMESCALE_URL",
+}
+
+
+def end(data_dir: Path) -> None:
+    """Ends what runs on the folder, at once: the next start recovers as after a crash."""
+    if not (data_dir / "cluster").exists():
+        return
+    spot = place(data_dir)
+    found = recorded(spot.cluster)
+    if found and alive(found.pid, spot.cluster):
+        os.kill(found.pid, signal.SIGQUIT)
+        deadline = time.monotonic() + 10
+        while alive(found.pid, spot.cluster) and time.monotonic() < deadline:
+            time.sleep(0.01)
+    end_orphans(spot.cluster)
 
 
 def clear(data_dir: Path) -> None:
-    """Stops what runs on the folder and removes it, also where root has placed it outside."""
-    if (data_dir / "cluster").exists():
-        with suppress(Exception):
-            EmbeddedServer.start(data_dir).stop()
+    """Ends what runs on the folder and removes it, also where root has placed it outside."""
+    with suppress(Exception):
+        end(data_dir)
+        shutil.rmtree(place(data_dir).sockets, ignore_errors=True)
     shutil.rmtree((data_dir / "cluster").resolve(), ignore_errors=True)
     shutil.rmtree(data_dir, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
+    """An embedded server that does not wait for the disk: no test pulls its plug."""
     data_dir = tmp_path_factory.mktemp("server") / "data"
-    started = EmbeddedServer.start(data_dir)
-    with psycopg.connect(started.admin_url, autocommit=True) as connection:
-        connection.execute("ALTER ROLE verdigrid CREATEDB")
-        connection.execute("CREATE DATABASE template_city OWNER verdigrid")
-    with Database(_named(started.url, "template_city")) as database:
-        migrate(database)
+    with pytest.MonkeyPatch.context() as patch:
+        quick = [s for s in embedded.SETTINGS if not s.startswith("fsync=")]
+        patch.setattr(embedded, "SETTINGS", (*quick, "fsync=off"))
+        started = EmbeddedServer.start(data_dir)
     yield started
-    started.stop()
     clear(data_dir)
 
 
-def _named(url: str, name: str) -> str:
-    return url.replace("/verdigrid?", f"/{name}?")
+@dataclass(frozen=True)
+class Host:
+    """A server that databases are made in, for a role that may do no more than own them."""
+
+    name: str
+    admin_url: str
+    role: str
+    password: str
+    numbers: Iterator[int] = field(default_factory=itertools.count)
+
+    def url(self, database: str) -> str:
+        return make_conninfo(
+            self.admin_url, user=self.role, password=self.password, dbname=database
+        )
+
+    def run(self, statement: str, **names: str) -> None:
+        """Runs an admin's statement with identifiers."""
+        with psycopg.connect(self.admin_url, autocommit=True) as connection:
+            quoted = {key: Identifier(name) for key, name in names.items()}
+            connection.execute(SQL(statement).format(**quoted))  # type: ignore[arg-type]
+
+    def make(self, template: str = "template0") -> str:
+        """Makes a database; returns its name. (TimescaleDB's workers visit template1.)"""
+        name = f"{self.role}_{next(self.numbers)}"
+        statement = "CREATE DATABASE {name} OWNER {role} TEMPLATE {template}"
+        self.run(statement, name=name, role=self.role, template=template)
+        return name
+
+    def seal(self, name: str) -> None:
+        """Closes a database to everybody, TimescaleDB's workers too, as a template must be."""
+        self.run("ALTER DATABASE {name} ALLOW_CONNECTIONS false", name=name)
+        with psycopg.connect(self.admin_url, autocommit=True) as connection:
+            query = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
+            connection.execute(query, (name,))
 
 
-_numbers = itertools.count()
+@contextmanager
+def _host(name: str, admin_url: str) -> Iterator[Host]:
+    host = Host(name, admin_url, f"verdigrid_{secrets.token_hex(4)}", secrets.token_hex(8))
+    with psycopg.connect(admin_url, autocommit=True) as connection:
+        statement = SQL("CREATE ROLE {} LOGIN PASSWORD {}")
+        connection.execute(statement.format(Identifier(host.role), Literal(host.password)))
+    yield host
+    if name != "embedded":  # which goes as a whole
+        with psycopg.connect(admin_url, autocommit=True) as connection:
+            found = connection.execute(
+                "SELECT datname FROM pg_database WHERE pg_get_userbyid(datdba) = %s", (host.role,)
+            ).fetchall()
+            for (database,) in found:
+                drop = SQL("DROP DATABASE {} WITH (FORCE)")
+                connection.execute(drop.format(Identifier(database)))
+            connection.execute(SQL("DROP ROLE {}").format(Identifier(host.role)))
+
+
+@pytest.fixture(scope="session")
+def host_named(server: EmbeddedServer) -> Iterator[Callable[[str], Host]]:
+    """The host ``embedded``, ``postgres`` or ``timescale``; skips where its address is not set."""
+    with ExitStack() as opened:
+        hosts: dict[str, Host] = {}
+
+        def find(name: str) -> Host:
+            if name != "embedded" and not os.environ.get(ADDRESSES[name]):
+                pytest.skip(f"{ADDRESSES[name]} names no server: its tests were left out")
+            if name not in hosts:
+                url = server.admin_url if name == "embedded" else os.environ[ADDRESSES[name]]
+                hosts[name] = opened.enter_context(_host(name, url))
+            return hosts[name]
+
+        yield find
+
+
+@pytest.fixture(
+    scope="session",
+    params=[
+        "embedded",
+        *(name for name, variable in ADDRESSES.items() if os.environ.get(variable)),
+    ],
+)
+def host(request: pytest.FixtureRequest, host_named: Callable[[str], Host]) -> Host:
+    """Each server there is, in turn."""
+    return host_named(request.param)
+
+
+@pytest.fixture(scope="session")
+def template(host: Host) -> str:
+    """The name of a database with the schema and nothing in it."""
+    name = host.make()
+    with Database(host.url(name)) as database:
+        migrate(database)
+    host.seal(name)
+    return name
 
 
 @pytest.fixture
-def new_url(server: EmbeddedServer) -> Iterator[Callable[[str], str]]:
-    """Makes databases from a template; the function returns the URL."""
-    made = []
-
-    def make(template: str) -> str:
-        name = f"test_{next(_numbers)}"
-        with psycopg.connect(server.url, autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
-        made.append(name)
-        return _named(server.url, name)
-
-    yield make
-    with psycopg.connect(server.url, autocommit=True) as connection:
-        for name in made:
-            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
-
-
-@pytest.fixture
-def empty_url(new_url: Callable[[str], str]) -> str:
+def empty_url(host: Host) -> str:
     """A database without any table."""
-    return new_url("template1")
+    return host.url(host.make())
 
 
 @pytest.fixture
-def database(new_url: Callable[[str], str]) -> Iterator[Database]:
+def database(host: Host, template: str) -> Iterator[Database]:
     """A database with the schema and nothing in it."""
-    with Database(new_url("template_city")) as opened:
+    with Database(host.url(host.make(template))) as opened:
         yield opened
 
 
 @pytest.fixture(scope="session")
-def shared_database(server: EmbeddedServer) -> Iterator[Database]:
-    with psycopg.connect(server.url, autocommit=True) as connection:
-        connection.execute("CREATE DATABASE shared TEMPLATE template_city")
-    with Database(_named(server.url, "shared")) as opened:
+def shared_database(host: Host, template: str) -> Iterator[Database]:
+    with Database(host.url(host.make(template))) as opened:
         yield opened
 
 
@@ -108,9 +202,24 @@ def connection(shared_database: Database) -> Iterator[psycopg.Connection]:
 
 @pytest.fixture
 def data_dir(tmp_path: Path) -> Iterator[Path]:
-    """A folder for a server of the test's own, stopped and removed afterwards."""
+    """A new folder for a server of the test's own, ended and removed afterwards."""
     yield tmp_path / "data"
     clear(tmp_path / "data")
+
+
+@pytest.fixture(scope="session")
+def _used(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("used") / "data"
+    EmbeddedServer.start(folder)
+    yield folder
+    clear(folder)
+
+
+@pytest.fixture
+def used_dir(_used: Path) -> Path:
+    """The folder of a server that has run before and does not run now; tests crash it in turn."""
+    end(_used)
+    return _used
 
 
 @pytest.fixture

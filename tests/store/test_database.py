@@ -78,18 +78,18 @@ def test_too_old_a_server(server: EmbeddedServer, monkeypatch: pytest.MonkeyPatc
 
 
 def test_recovers_by_itself_when_the_server_comes_back(
-    data_dir: Path, kill_server: Callable[[Path], int]
+    used_dir: Path, kill_server: Callable[[Path], int]
 ) -> None:
-    server = EmbeddedServer.start(data_dir)
-    with Database(server.url, timeout_s=1.0) as database:
-        for end in (server.stop, lambda: kill_server(data_dir)):
+    server = EmbeddedServer.start(used_dir)
+    with Database(server.url, timeout_s=0.3) as database:
+        for end in (server.stop, lambda: kill_server(used_dir)):
             with database.connection() as connection:
                 assert connection.execute("SELECT 1").fetchone() == (1,)
             end()
             for _ in range(2):
                 with pytest.raises(StoreUnavailableError), database.connection():
                     pass
-            EmbeddedServer.start(data_dir)
+            EmbeddedServer.start(used_dir)
             deadline = time.monotonic() + 20
             while True:
                 try:

@@ -73,7 +73,8 @@ def test_start_attach_stop_and_start_again_keeps_the_data(data_dir: Path) -> Non
     assert ask(again, "SELECT answer FROM kept") == 42
 
 
-def test_settings_that_durability_and_privacy_rest_on(server: EmbeddedServer) -> None:
+def test_settings_that_durability_and_privacy_rest_on(used_dir: Path) -> None:
+    server = EmbeddedServer.start(used_dir)
     expected = {
         "listen_addresses": "",
         "fsync": "on",
@@ -101,24 +102,24 @@ def test_two_processes_on_one_new_folder(data_dir: Path, python: Python) -> None
     assert len({url for _, url in answers}) == 1
 
 
-def test_kill_9_of_the_launcher_leaves_the_server(data_dir: Path, python: Python) -> None:
-    launcher = python(AND_STAY, data_dir)
+def test_kill_9_of_the_launcher_leaves_the_server(used_dir: Path, python: Python) -> None:
+    launcher = python(AND_STAY, used_dir)
     assert launcher.stdout is not None
     assert launcher.stdout.readline().startswith("True")
     launcher.kill()
     launcher.communicate()
-    found = EmbeddedServer.start(data_dir)
+    found = EmbeddedServer.start(used_dir)
     assert not found.started_here
     assert ask(found) == 1
 
 
-def test_ctrl_c_at_the_launcher_leaves_the_server(data_dir: Path, python: Python) -> None:
-    launcher = python(AND_STAY, data_dir, start_new_session=True)
+def test_ctrl_c_at_the_launcher_leaves_the_server(used_dir: Path, python: Python) -> None:
+    launcher = python(AND_STAY, used_dir, start_new_session=True)
     assert launcher.stdout is not None
     assert launcher.stdout.readline().startswith("True")
     os.killpg(launcher.pid, signal.SIGINT)  # as a terminal does
     launcher.communicate()
-    assert not EmbeddedServer.start(data_dir).started_here
+    assert not EmbeddedServer.start(used_dir).started_here
 
 
 @pytest.mark.parametrize("after_s", [0.2, 0.6])
@@ -132,23 +133,23 @@ def test_kill_9_of_the_launcher_while_it_prepares_the_folder(
     assert ask(EmbeddedServer.start(data_dir)) == 1
 
 
-def test_kill_9_of_the_server(data_dir: Path, kill_server: Callable[[Path], int]) -> None:
-    server = EmbeddedServer.start(data_dir)
+def test_kill_9_of_the_server(used_dir: Path, kill_server: Callable[[Path], int]) -> None:
+    server = EmbeddedServer.start(used_dir)
     with psycopg.connect(server.url) as connection:
-        connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
-    kill_server(data_dir)
-    again = EmbeddedServer.start(data_dir)
+        connection.execute("CREATE TABLE kept_after_kill AS SELECT 42 AS answer")
+    kill_server(used_dir)
+    again = EmbeddedServer.start(used_dir)
     assert again.started_here
     assert again.url == server.url
-    assert ask(again, "SELECT answer FROM kept") == 42
+    assert ask(again, "SELECT answer FROM kept_after_kill") == 42
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="orphans are found through /proc")
 def test_a_backend_that_computes_on_after_its_server_was_killed(
-    data_dir: Path, kill_server: Callable[[Path], int]
+    used_dir: Path, kill_server: Callable[[Path], int]
 ) -> None:
     """It notices nothing, and holds the shared memory that the new server needs."""
-    server = EmbeddedServer.start(data_dir)
+    server = EmbeddedServer.start(used_dir)
 
     def compute() -> None:
         with pytest.raises(psycopg.OperationalError):
@@ -159,23 +160,23 @@ def test_a_backend_that_computes_on_after_its_server_was_killed(
     busy = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'DO %' AND state = 'active'"
     while ask(server, busy) == 0:
         time.sleep(0.02)
-    kill_server(data_dir)
-    assert ask(EmbeddedServer.start(data_dir)) == 1
+    kill_server(used_dir)
+    assert ask(EmbeddedServer.start(used_dir)) == 1
     thread.join(timeout=10)
     assert not thread.is_alive()
 
 
 def test_a_stale_pid_that_belongs_to_somebody_else_now(
-    data_dir: Path, kill_server: Callable[[Path], int]
+    used_dir: Path, kill_server: Callable[[Path], int]
 ) -> None:
     """After a restart of the machine the number is in use again, by the same account."""
-    server = EmbeddedServer.start(data_dir)
-    pid = kill_server(data_dir)
-    spot = place(data_dir)
+    server = EmbeddedServer.start(used_dir)
+    pid = kill_server(used_dir)
+    spot = place(used_dir)
     with subprocess.Popen(["/bin/sleep", "600"], cwd="/", **spot.identity) as other:
         for file in (spot.cluster / "postmaster.pid", spot.sockets / ".s.PGSQL.5432.lock"):
             file.write_text(file.read_text().replace(str(pid), str(other.pid), 1))
-        again = EmbeddedServer.start(data_dir)
+        again = EmbeddedServer.start(used_dir)
         other.kill()
     assert again.started_here
     assert ask(server) == 1
