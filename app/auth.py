@@ -12,6 +12,7 @@ import secrets
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
@@ -66,6 +67,11 @@ def hash_password(password: str) -> str:
     return PasswordHasher().hash(password)
 
 
+@cache
+def _nobodys_hash() -> str:
+    return hash_password(secrets.token_hex(8))
+
+
 def _token_hash(token: str) -> bytes:
     return hashlib.sha256(token.encode()).digest()
 
@@ -82,9 +88,10 @@ def sign_in(
 ) -> str | None:
     """A new session token for a right name and password, else None; both are logged."""
     with database.connection() as connection:
-        user = users.find(connection, name)
+        # PostgreSQL's text holds every character but this one.
+        user = users.find(connection, name) if "\0" not in name else None
     # A wrong name costs as much time as a wrong password, so that names cannot be guessed by it.
-    stored = user.password_hash if user else hash_password(secrets.token_hex(8))
+    stored = user.password_hash if user else _nobodys_hash()
     right = _verify(stored, password)
     if user is None or not right or not user.active:
         log.warning("sign-in refused", extra={"account": name[:64]})
@@ -127,3 +134,11 @@ def ensure_demo_accounts(database: Database, enterprise: str) -> None:
                     password_hash=hash_password(DEMO_PASSWORD),
                     sandbox=True,
                 )
+
+
+def close_demo_accounts(database: Database) -> None:
+    """Disable the sandbox's accounts, whose password everybody knows, and end their sessions."""
+    with database.connection() as connection:
+        for user in users.all_users(connection):
+            if user.sandbox:
+                users.set_active(connection, user.name, active=False)

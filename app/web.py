@@ -17,7 +17,7 @@ from app.accountgate import AccountGate
 from app.actions import CityActions
 from app.api import api_router
 from app.auth import SessionLimits, current_account
-from app.headers import SecurityHeaders
+from app.headers import SECURITY_HEADERS, SecurityHeaders
 from app.health import health_router
 from app.settings import Settings
 from app.signin import signin_router
@@ -40,6 +40,7 @@ STATUS = (
     (TimeError, 422),
     (ConfigurationError, 422),
 )
+WENT_WRONG = "Something went wrong; the log says what."
 
 
 def create_app(settings: Settings, city: City) -> FastAPI:
@@ -79,8 +80,13 @@ def create_app(settings: Settings, city: City) -> FastAPI:
         code = next((code for kind, code in STATUS if isinstance(error, kind)), 500)
         if code == 500:
             log.error("request failed", exc_info=error)
-            return JSONResponse({"error": "Something went wrong; the log says what."}, code)
+            return JSONResponse({"error": WENT_WRONG}, code)
         return JSONResponse({"error": str(error)}, code)
+
+    @server.exception_handler(Exception)
+    def unexpected(_: Request, __: Exception) -> Response:
+        # Starlette answers this one outside of every middleware, so it brings its own headers.
+        return JSONResponse({"error": WENT_WRONG}, 500, SECURITY_HEADERS)
 
     create_dash(
         server,

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from app import keys, settings
+from app.auth import close_demo_accounts
 from app.commands.output import AsJson, emit_json, emit_table
 from app.progress import console
 from app.wiring import load_site, open_database
@@ -38,9 +39,12 @@ def load(
     site = from_tree(_parse(file), network_json)
     grave = errors(findings)
     if not grave:
-        with open_database(settings.load()) as database, database.connection() as connection:
-            sites.save(connection, site)
-            series.register(connection, [*site.series, *keys.total_series(site)])
+        with open_database(settings.load()) as database:
+            with database.connection() as connection:
+                sites.save(connection, site)
+                series.register(connection, [*site.series, *keys.total_series(site)])
+            if not site.simulated:
+                close_demo_accounts(database)
     if as_json:
         emit_json({"site": site.id, "findings": [str(f) for f in findings], "saved": not grave})
     else:

@@ -11,7 +11,7 @@ import sys
 import sysconfig
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -128,15 +128,21 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]
 _numbers = itertools.count()
 
 
-@pytest.fixture
-def database_url(server: EmbeddedServer) -> Iterator[str]:
-    """The address of a database with the schema and nothing in it."""
+@contextmanager
+def _new_database(server: EmbeddedServer) -> Iterator[str]:
     name = f"app_{next(_numbers)}"
     with psycopg.connect(server.url, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name} TEMPLATE template_city")
     yield _named(server.url, name)
     with psycopg.connect(server.url, autocommit=True) as connection:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def database_url(server: EmbeddedServer) -> Iterator[str]:
+    """The address of a database with the schema and nothing in it."""
+    with _new_database(server) as url:
+        yield url
 
 
 @pytest.fixture
@@ -243,6 +249,14 @@ def city(database: Database, site: Site) -> City:
     """The tiny city at ``NOW``, where city time is wall time."""
     describe(database, site)
     return City(database, site, CityClock(NOW, NOW))
+
+
+@pytest.fixture(scope="module")
+def shared_city(server: EmbeddedServer, site: Site) -> Iterator[City]:
+    """The tiny city for all tests of a module, which leave it as they found it."""
+    with _new_database(server) as url, Database(url, timeout_s=1.0) as opened:
+        describe(opened, site)
+        yield City(opened, site, CityClock(NOW, NOW))
 
 
 @pytest.fixture

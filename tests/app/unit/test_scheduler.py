@@ -24,7 +24,9 @@ from store.database import Database
 from store.embedded import EmbeddedServer
 
 MICROSECOND = timedelta(microseconds=1)
-wall_times = st.datetimes(datetime(2020, 1, 1), datetime(2040, 1, 1), timezones=st.just(UTC))
+wall_times = st.timedeltas(timedelta(0), timedelta(days=7300)).map(
+    lambda since: datetime(2020, 1, 1, tzinfo=UTC) + since
+)
 
 
 @given(
