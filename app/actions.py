@@ -5,6 +5,7 @@ A solve never runs in the web process: it would hold up every page.
 
 from __future__ import annotations
 
+from app.plankinds import INTRADAY
 from app.wiring import City, wall_now
 from core.accounts import Account, Permission, check
 from store import alerts, runs
@@ -20,7 +21,7 @@ class CityActions:
         """Ask the scheduler for a plan; the id of the run. Raises PermissionDeniedError."""
         check(account, Permission.DISPATCH_RUN)
         with self._city.database.connection() as connection:
-            return runs.request(connection, "intraday", account.name, self._city.now())
+            return runs.request(connection, INTRADAY, account.name, self._city.now())
 
     def acknowledge_alert(self, account: Account, alert_id: int, comment: str) -> None:
         """Mark an alert as seen. Raises PermissionDeniedError, StoreError for an unknown id."""

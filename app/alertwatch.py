@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from app.plankinds import DAY_AHEAD, INTRADAY
 from app.tables import records
 from app.wiring import City
 from core.alerts import Condition, advance
@@ -67,7 +68,7 @@ class AlertWatch:
 
     def _grid(self, connection: Connection, now: datetime) -> list[Condition]:
         """Voltages and loadings of the present step, as the newest plan's AC check has them."""
-        run = runs.latest(connection, "intraday") or runs.latest(connection, "day_ahead")
+        run = runs.latest(connection, INTRADAY) or runs.latest(connection, DAY_AHEAD)
         if run is None:
             return []
         ac = runs.ac(connection, run.id)

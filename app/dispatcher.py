@@ -8,10 +8,11 @@ from functools import cached_property
 
 import numpy as np
 
+from app.plankinds import DAY_AHEAD, INTRADAY
 from app.planning import Horizon, Made, network_of, run_plan
 from app.settings import Settings
 from app.wiring import City
-from core.errors import NotOptimalError
+from core.errors import NotOptimalError, VerdigridError
 from core.timeaxis import DAY, floor_to, local_date, local_day, zone
 from grid.network import Network
 from ingest.setpoints import Broker, Setpoint, publish
@@ -34,20 +35,10 @@ class Dispatcher:
         return network_of(self._city)
 
     def first(self, now: datetime) -> None:
-        """At the start: today's plan, where there is none yet."""
+        """At the start: clear up after a scheduler that was killed, and plan at once."""
         with self._city.database.connection() as connection:
             runs.abandon(connection, "The process that made it ended before it was done.")
-            newest = runs.latest(connection, "day_ahead")
-        tz = zone(self._city.site.timezone)
-        if newest is None or local_date(newest.city_at, tz) != local_date(now, tz):
-            start, end = local_day(local_date(now, tz), tz)
-            run_plan(
-                self._city,
-                self._network,
-                Horizon(start, end, now),
-                kind="day_ahead",
-                requested_by="start",
-            )
+        self.intraday(now, requested_by="start")
 
     def day_ahead(self, now: datetime) -> None:
         """Plan the next natural day of the city."""
@@ -57,7 +48,7 @@ class Dispatcher:
             self._city,
             self._network,
             Horizon(start, end, now),
-            kind="day_ahead",
+            kind=DAY_AHEAD,
             requested_by="schedule",
         )
 
@@ -66,11 +57,22 @@ class Dispatcher:
         self._replan(now, requested_by=requested_by, run_id=None)
 
     def requested(self, now: datetime) -> None:
-        """Make the plans that people have asked for, oldest first."""
+        """Make the plans that people have asked for, oldest first; each fails for itself."""
         with self._city.database.connection() as connection:
             asked = runs.take_requested(connection)
         for run in asked:
-            self._replan(now, requested_by=run.requested_by, run_id=run.id)
+            try:
+                self._replan(now, requested_by=run.requested_by, run_id=run.id)
+            except VerdigridError as error:
+                log.error("requested plan failed", extra={"run": run.id, "reason": str(error)})
+                self._note_failure(run.id, error)
+
+    def _note_failure(self, run_id: int, error: VerdigridError) -> None:
+        """Nobody may wait for a run that failed before it began; one that has ended stays."""
+        with self._city.database.connection() as connection:
+            run = runs.by_id(connection, run_id)
+            if run is not None and run.state == "running":
+                runs.fail(connection, run_id, f"{type(error).__name__}: {error}")
 
     def _replan(self, now: datetime, *, requested_by: str, run_id: int | None) -> None:
         resolution = self._city.site.plan_resolution
@@ -79,7 +81,7 @@ class Dispatcher:
             self._city,
             self._network,
             Horizon(start, start + DAY, now),
-            kind="intraday",
+            kind=INTRADAY,
             requested_by=requested_by,
             run_id=run_id,
         )

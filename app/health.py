@@ -8,6 +8,7 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse, Response
 
 from app import keys
+from app.plankinds import DAY_AHEAD, INTRADAY
 from app.wiring import City
 from core.errors import StoreError
 from core.timeaxis import DAY
@@ -21,7 +22,7 @@ def state(city: City) -> dict[str, Any]:
     """
     with city.database.connection() as connection:
         counted = readings.counts(connection)
-        plan = runs.latest(connection, "intraday") or runs.latest(connection, "day_ahead")
+        plan = runs.latest(connection, INTRADAY) or runs.latest(connection, DAY_AHEAD)
         pending = migrate.pending(connection)
         totals = [keys.total(city.site.id, name) for name in ("load-total", "pv-total")]
         now = city.now()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from app.wiring import City
-from store import cityclock, forecasts
+from app.plankinds import INTRADAY
+from app.wiring import City, wall_now
+from store import cityclock, forecasts, runs, users
 
 KEEP_DETAIL = timedelta(days=2)
 """Forecasts of single assets are kept this long; the city's totals stay for replay and scores."""
@@ -23,6 +24,8 @@ class Housekeeping:
             cityclock.beat(connection, now)
 
     def prune(self, now: datetime) -> None:
-        """Forget the detail of old forecasts."""
+        """Forget the detail of old forecasts and plans, and sessions that have ended."""
         with self._city.database.connection() as connection:
             forecasts.prune(connection, before=now - KEEP_DETAIL, keep_kind="estimated")
+            runs.prune_fields(connection, INTRADAY, before=now - KEEP_DETAIL)
+            users.sweep(connection, wall_now())

@@ -7,6 +7,7 @@ forecast that was known by then; so a plan can be replayed as of any time.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -14,12 +15,13 @@ import numpy as np
 import xarray as xr
 
 from app import keys
+from app.plankinds import DAY_AHEAD, INTRADAY
 from app.tariffs import import_price, number
 from app.wiring import City
 from carbon import factorset
-from core.errors import ConfigurationError
+from core.errors import ConfigurationError, StoreError
 from core.site import Asset, AssetKind
-from core.timeaxis import DAY, steps, to_datetime64, utc
+from core.timeaxis import DAY, QUARTER_HOUR, floor_to, steps, to_datetime64, utc
 from core.units import convert
 from grid import der
 from grid.envelope import Envelope
@@ -27,11 +29,12 @@ from grid.network import Network
 from grid.network import read as read_network
 from optimization.planner import plan as solve_plan
 from optimization.problem import DispatchProblem
-from optimization.result import Plan
+from optimization.result import Plan, Status
 from store import forecasts, readings, runs
 from store.database import Connection
 
 MEDIAN = 0.5
+
 NEAR = timedelta(hours=1)
 LAST_WEEK = timedelta(days=7)
 
@@ -69,28 +72,26 @@ def expected(
 ) -> xr.DataArray:
     """What each series measured or is expected to do: dims (time, series), unit of the series.
 
-    Measured before ``known_at``, the newest forecast median from then on; where neither exists
-    the value of the same time one week earlier, and 0 where that is missing too.
+    Measured in the steps that have ended at ``known_at``, else the newest forecast median; where
+    neither exists the value of the same time one week earlier, and 0 where that is missing too.
     """
     times = steps(horizon.start, horizon.end, resolution)
     result = np.full((times.size, len(series_keys)), np.nan)
-    split = min(max(utc(horizon.known_at), utc(horizon.start)), utc(horizon.end))
-    if split > horizon.start:
-        past = readings.read(connection, series_keys, horizon.start, split, resolution)
+    ended = floor_to(horizon.known_at, resolution)
+    if ended > horizon.start:
+        until = min(ended, utc(horizon.end))
+        past = readings.read(connection, series_keys, horizon.start, until, resolution)
         result = _fill(result, times, past)
-    if split < horizon.end:
-        known = forecasts.read(connection, series_keys, split, horizon.end, as_of=horizon.known_at)
+    if np.isnan(result).any():
+        known = forecasts.read(
+            connection, series_keys, horizon.start, horizon.end, as_of=horizon.known_at
+        )
         if known.sizes.get("quantile", 0):
             median = known.sel(quantile=MEDIAN, method="nearest")
             result = _fill(result, times, median)
-    if np.isnan(result).any():
-        before = readings.read(
-            connection,
-            series_keys,
-            horizon.start - LAST_WEEK,
-            horizon.end - LAST_WEEK,
-            resolution,
-        )
+    first, last = horizon.start - LAST_WEEK, min(horizon.end - LAST_WEEK, ended)
+    if np.isnan(result).any() and first < last:
+        before = readings.read(connection, series_keys, first, last, resolution)
         shifted = before.assign_coords(time=before.time + np.timedelta64(7, "D"))
         result = _fill(result, times, shifted)
     return xr.DataArray(
@@ -171,7 +172,7 @@ def _tan_phi(
     connection: Connection, city: City, loads: Sequence[Asset], horizon: Horizon
 ) -> np.ndarray:
     """Reactive over active power of each load in the last day, shape (load,)."""
-    end = min(utc(horizon.known_at), utc(horizon.end))
+    end = floor_to(min(horizon.known_at, horizon.end), city.site.plan_resolution)
     totals = []
     for variable in ("p_mw", "q_mvar"):
         series_keys = [keys.of(city.site.id, a.id, variable) for a in loads]
@@ -192,10 +193,12 @@ def _states_of_charge(connection: Connection, city: City, horizon: Horizon) -> M
     series_keys = [keys.of(city.site.id, i, "soc") for i in ids]
     result: dict[str, float] = {}
     if utc(horizon.start) - utc(horizon.known_at) > NEAR:
-        result |= _planned_soc(connection, ids, horizon.start)
-    before = min(utc(horizon.start), utc(horizon.known_at)) + timedelta(microseconds=1)
+        # Both a reading and a plan tell the state at the END of the interval they name.
+        step_before = horizon.start - city.site.plan_resolution
+        result |= _planned_soc(connection, ids, step_before)
+    before = floor_to(min(horizon.start, horizon.known_at), QUARTER_HOUR)
     measured = readings.read(
-        connection, series_keys, before - timedelta(hours=2), before, timedelta(minutes=15)
+        connection, series_keys, before - timedelta(hours=2), before, QUARTER_HOUR
     ).transpose("time", "series")
     for position, asset_id in enumerate(ids):
         column = measured.to_numpy()[:, position]
@@ -205,12 +208,12 @@ def _states_of_charge(connection: Connection, city: City, horizon: Horizon) -> M
     return result
 
 
-def _planned_soc(connection: Connection, ids: Sequence[str], start: datetime) -> dict[str, float]:
-    run = runs.latest(connection, "intraday") or runs.latest(connection, "day_ahead")
+def _planned_soc(connection: Connection, ids: Sequence[str], step: datetime) -> dict[str, float]:
+    run = runs.latest(connection, INTRADAY) or runs.latest(connection, DAY_AHEAD)
     if run is None:
         return {}
     schedule = runs.schedule(connection, run.id)
-    at = to_datetime64(start)
+    at = to_datetime64(step)
     if "soc" not in schedule or at not in schedule.time.to_numpy():
         return {}
     soc = schedule["soc"].sel(time=at)
@@ -257,16 +260,32 @@ def run_plan(
     progress: Callable[[str], None] | None = None,
 ) -> Made:
     """Plan ``horizon`` and store the run. A failure is stored and raised."""
-    with city.database.connection() as connection:
-        if run_id is None:
-            run_id = runs.start(connection, kind, requested_by, horizon.known_at)
-        problem = assemble(connection, city, network, horizon)
-    try:
-        plan = solve_plan(problem, progress=progress)
-    except Exception as error:
+    if run_id is None:
         with city.database.connection() as connection:
+            run_id = runs.start(connection, kind, requested_by, horizon.known_at)
+    try:
+        with city.database.connection() as connection:
+            problem = assemble(connection, city, network, horizon)
+        plan = solve_plan(problem, progress=progress)
+        with city.database.connection() as connection:
+            _finish(connection, run_id, plan)
+            if kind == INTRADAY and plan.status is Status.OPTIMAL:
+                runs.supersede(connection, run_id)
+    except Exception as error:
+        with suppress(StoreError), city.database.connection() as connection:
             runs.fail(connection, run_id, f"{type(error).__name__}: {error}")
         raise
-    with city.database.connection() as connection:
-        runs.finish(connection, run_id, str(plan.status), plan.summary(), plan.schedule, plan.ac)
     return Made(run_id, problem, plan)
+
+
+def _finish(connection: Connection, run_id: int, plan: Plan) -> None:
+    """A plan that is not optimal has a status and findings, but no numbers."""
+    optimal = plan.status is Status.OPTIMAL
+    runs.finish(
+        connection,
+        run_id,
+        str(plan.status),
+        plan.summary(),
+        plan.schedule if optimal else None,
+        plan.ac if optimal else None,
+    )

@@ -5,12 +5,13 @@ The schedule is kept as rows, which anybody can query; the power flow behind it 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from psycopg.types.json import Jsonb
 
@@ -18,6 +19,7 @@ from core.errors import StoreError
 from core.timeaxis import from_datetime64, to_us, utc
 from store import arrayfields, sqltext
 from store.database import Connection
+from store.frames import frame
 
 _SQL = sqltext.load("runs")
 FAILED = "failed"
@@ -208,6 +210,58 @@ def schedule(connection: Connection, run_id: int) -> xr.Dataset:
         for name, facts in layout["variables"].items()
     }
     return xr.Dataset(variables, coords, layout["attrs"])
+
+
+def supersede(connection: Connection, run_id: int) -> int:
+    """Takes out of earlier runs of the same kind the steps that this one has taken over.
+
+    What stays of each run is the part that came into force, so that every step stands in one run
+    of a kind; plans made every quarter-hour for a day would else fill the disk with what never
+    was. Returns how many values went.
+    """
+    return connection.execute(_SQL["supersede"], {"id": run_id}).rowcount
+
+
+def in_force(
+    connection: Connection,
+    kind: str,
+    start: datetime,
+    end: datetime,
+    assets: Sequence[str] | None = None,
+) -> xr.Dataset:
+    """What the runs of ``kind`` planned for [start, end), each step by the run in force for it.
+
+    Variables (time, asset) of ``assets`` (None: all) and (time,), as the schedules have them; no
+    variables at all where nothing was planned. A step that had passed when its plan was made
+    is left out: nobody could follow it.
+    """
+    asked = {
+        "kind": kind,
+        "start": utc(start),
+        "end": utc(end),
+        "assets": None if assets is None else list(assets),
+    }
+    rows = frame(connection.execute(_SQL["in_force"], asked))
+    found = {}
+    for name, values in rows.groupby("variable"):
+        table = values.pivot_table("value", "ts", "asset", aggfunc="last").sort_index()
+        stamps = pd.DatetimeIndex(table.index).tz_convert("UTC").tz_localize(None)
+        times = stamps.to_numpy("datetime64[ns]")
+        if list(table.columns) == [""]:
+            array = xr.DataArray(table[""].to_numpy(), dims="time", coords={"time": times})
+        else:
+            columns = [str(c) for c in table.columns]
+            array = xr.DataArray(
+                table.to_numpy(), dims=("time", "asset"), coords={"time": times, "asset": columns}
+            )
+        found[str(name)] = array
+    return xr.Dataset(found)
+
+
+def prune_fields(connection: Connection, kind: str, *, before: datetime) -> int:
+    """Removes the power flows of runs made before ``before``; their schedules and figures stay."""
+    asked = {"kind": kind, "before": utc(before)}
+    return connection.execute(_SQL["prune_fields"], asked).rowcount
 
 
 def ac(connection: Connection, run_id: int) -> xr.Dataset:

@@ -11,6 +11,7 @@ import typer
 
 from app import settings
 from app.commands.output import AsJson, emit_json, emit_table
+from app.plankinds import WHOLE_DAY
 from app.planning import Horizon, network_of, run_plan
 from app.progress import console
 from app.wiring import City, load_city, open_database
@@ -53,7 +54,7 @@ def command(
                 city,
                 network_of(city),
                 horizon,
-                kind="day_ahead",
+                kind=WHOLE_DAY,
                 requested_by="console",
                 progress=lambda text: shown.update(text),
             )

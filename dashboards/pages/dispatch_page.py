@@ -11,7 +11,7 @@ from dash.development.base_component import Component
 from dash.exceptions import PreventUpdate
 
 from core.accounts import Account, Permission
-from core.errors import TimeError
+from core.errors import StoreError, TimeError
 from core.timeaxis import parse
 from dashboards import address, blocks, colours, formats, parts
 from dashboards.facts import CityFacts
@@ -41,6 +41,7 @@ SLOTS: Mapping[str, tuple[Any, str]] = {
 REASONS_SHOWN = 12
 
 _COMPARED: tuple[tuple[str, str, int, float], ...] = (
+    ("total_cny", "CNY", 0, 1.0),
     ("cost_cny", "CNY", 0, 1.0),
     ("emissions_kgco2e", "t CO₂e", 1, 1e-3),
     ("peak_import_mw", "MW", 2, 1.0),
@@ -90,6 +91,7 @@ def layout(scene: Scene) -> Component:
                     GRID,
                     [
                         {"field": "id", "headerName": words("runs.id"), "width": 90},
+                        {"field": "kind", "headerName": words("runs.kind"), "width": 130},
                         {
                             "field": "state_word",
                             "headerName": words("runs.state"),
@@ -169,7 +171,7 @@ def _sentence(scene: Scene, data: dispatch.Dispatch) -> Component:
             time=formats.moment(data.plan.run.city_at, scene.tz),
         )
     ]
-    saving = _difference(uncontrolled, planned, "cost_cny")
+    saving = _difference(uncontrolled, planned, "total_cny")
     if saving is not None:
         key = "dispatch.say_saves" if saving <= 0 else "dispatch.say_costs"
         said.append(words(key, cny=formats.number(abs(saving), 0)))
@@ -191,7 +193,7 @@ def _figures(scene: Scene, data: dispatch.Dispatch) -> list[Component]:
         _soc_figure(scene, data.soc),
     ]
     uncontrolled, planned = dispatch.key_figures(data.plan.run) if data.plan else ({}, {})
-    for key, unit, digits, factor in (_COMPARED[0], _COMPARED[1]):
+    for key, unit, digits, factor in (_COMPARED[0], _COMPARED[2]):
         value = planned.get(key)
         delta = _difference(uncontrolled, planned, key)
         found.append(
@@ -374,9 +376,10 @@ def _time(ts: Any, scene: Scene) -> str:
 def _run_row(scene: Scene, run: Any) -> dict[str, Any]:
     words = scene.words
     _, planned = dispatch.key_figures(run)
-    cost, solve = planned.get("cost_cny"), run.summary.get("solve_s")
+    cost, solve = planned.get("total_cny"), run.summary.get("solve_s")
     return {
         "id": str(run.id),
+        "kind": words.maybe(f"runs.kind_{run.kind}", str(run.kind)),
         "state": str(run.state),
         "state_word": words.maybe(f"runs.state_{run.state}", str(run.state)),
         "city_at": formats.moment(run.city_at, scene.tz),
@@ -404,6 +407,8 @@ def register(desk: Desk) -> None:
         if not clicks:
             raise PreventUpdate
         words = words_of(address.parse(href).language)
-        run_id = desk.context.actions.request_plan(account)
-        told = parts.sentence(words("dispatch.requested", run=run_id), "notice")
-        return told, clicks
+        try:
+            run_id = desk.context.actions.request_plan(account)
+        except StoreError as error:
+            return parts.sentence(words("dispatch.not_requested", reason=error), "critical"), clicks
+        return parts.sentence(words("dispatch.requested", run=run_id), "notice"), clicks

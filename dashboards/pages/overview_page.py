@@ -17,6 +17,7 @@ from dash.exceptions import PreventUpdate
 
 from core.accounts import Account, Permission
 from core.alerts import Alert, AlertSeverity
+from core.errors import StoreError
 from core.timeaxis import HOUR
 from dashboards import blocks, colours, formats, parts
 from dashboards.figures import citymap
@@ -162,7 +163,7 @@ def fill(scene: Scene) -> Mapping[str, Any]:
         air=air.gather(connection, facts, blocks.today(scene)),
         districts=water.gather(connection, facts, blocks.today(scene)),
         alerts=alert_queries.active(connection),
-        plan=scene.shelf.plan(connection, facts),
+        plan=scene.shelf.plan(connection, facts, scene.period),
         kgco2e_today=None if footprint is None else float(footprint),
     )
     return {
@@ -347,6 +348,7 @@ def register(desk: Desk) -> None:
         Output("overview-nudge", "data", allow_duplicate=True),
         Output(GRID, "selectedRows"),
         Output("acknowledge-comment", "value"),
+        Output("acknowledge-problem", "children"),
         Input("acknowledge-do", "n_clicks"),
         State(GRID, "selectedRows"),
         State("acknowledge-comment", "value"),
@@ -354,10 +356,14 @@ def register(desk: Desk) -> None:
     )
     def acknowledge(
         account: Account, clicks: int | None, rows: list[dict[str, Any]] | None, comment: str | None
-    ) -> tuple[bool, int | None, list[Any], str]:
+    ) -> tuple[Any, ...]:
         if not clicks or not rows:
             raise PreventUpdate
         said = (comment or "").strip()[:COMMENT_LENGTH]
-        for row in rows:
-            desk.context.actions.acknowledge_alert(account, int(row["id"]), said)
-        return False, clicks, [], ""
+        try:
+            for row in rows:
+                desk.context.actions.acknowledge_alert(account, int(row["id"]), said)
+        except StoreError as error:
+            # The dialog and the comment stay, so that nothing a person wrote is lost.
+            return True, clicks, rows, comment, str(error)
+        return False, clicks, [], "", ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,8 @@ from dashboards.queries.period import Period
 from store import runs
 from store.database import Connection
 
-KINDS = ("day_ahead", "intraday")
+DAY_AHEAD, INTRADAY = "day_ahead", "intraday"
+LONGEST_PLAN = timedelta(days=3)
 AC_VARIABLES = ["vm_pu", "line_loading_percent"]
 HISTORY = 12
 
@@ -52,44 +53,53 @@ def gather(connection: Connection, facts: CityFacts, shelf: PlanShelf, period: P
     values = series.measured(connection, p_keys + soc_keys, period)
     return Dispatch(
         power=power.gather(connection, facts, period),
-        plan=shelf.plan(connection, facts),
-        history=tuple(r for r in runs.recent(connection, HISTORY) if r.kind in KINDS),
+        plan=shelf.plan(connection, facts, period),
+        history=tuple(runs.recent(connection, HISTORY)),
         battery_mw=series.total(values.sel(series=p_keys)),
         soc=_ended(_weighted(values.sel(series=soc_keys), _energies(facts)), period.bucket),
     )
 
 
 class PlanShelf:
-    """Keeps the newest plans in memory: a finished run never changes, and its arrays are large."""
+    """Keeps the plan in memory until a newer run ends: what was in force never changes again."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._plans: dict[tuple[int, ...], PlanView] = {}
+        self._plans: dict[tuple[int, datetime], PlanView] = {}
 
-    def plan(self, connection: Connection, facts: CityFacts) -> PlanView | None:
-        """The plan in force: the newest day-ahead plan, from where a newer intraday plan begins
-        replaced by that one; None when there is none yet.
+    def plan(self, connection: Connection, facts: CityFacts, period: Period) -> PlanView | None:
+        """The plan of ``period``; None where there is none yet.
+
+        Each passed step by the intraday plan that was in force for it, each coming one by the
+        newest, and the next day by its day-ahead plan.
         """
-        found = [run for kind in KINDS if (run := runs.latest(connection, kind)) is not None]
-        if not found:
+        newest = runs.latest(connection, INTRADAY)
+        ahead = runs.latest(connection, DAY_AHEAD)
+        run = newest or ahead
+        if run is None:
             return None
-        found.sort(key=lambda run: run.id)
-        ids = tuple(run.id for run in found)
+        key = (max(r.id for r in (newest, ahead) if r is not None), period.start)
         with self._lock:
-            if ids not in self._plans:
-                view = _combined(connection, facts, found)
-                self._plans = {ids: view}
-            return self._plans[ids]
+            if key not in self._plans:
+                self._plans = {key: _view(connection, facts, period, run, ahead)}
+            return self._plans[key]
 
 
-def _combined(connection: Connection, facts: CityFacts, found: list[runs.Run]) -> PlanView:
-    schedule = runs.schedule(connection, found[-1].id)
-    ac = runs.ac(connection, found[-1].id)[AC_VARIABLES]
-    for run in found[-2::-1]:
-        schedule = schedule.combine_first(runs.schedule(connection, run.id))
-        ac = ac.combine_first(runs.ac(connection, run.id)[AC_VARIABLES])
+def _view(
+    connection: Connection, facts: CityFacts, period: Period, run: runs.Run, ahead: runs.Run | None
+) -> PlanView:
+    batteries = [b.id for b in facts.of_kind(AssetKind.BATTERY)]
+    end = run.city_at + LONGEST_PLAN
+    schedule = runs.in_force(connection, INTRADAY, period.start, end, batteries)
+    ac = runs.ac(connection, run.id)[AC_VARIABLES]
+    if ahead is not None:
+        schedule = schedule.combine_first(
+            runs.in_force(connection, DAY_AHEAD, period.start, end, batteries)
+        )
+        if ahead.id != run.id:
+            ac = ac.combine_first(runs.ac(connection, ahead.id)[AC_VARIABLES])
     return PlanView(
-        run=found[-1],
+        run=run,
         schedule=schedule,
         ac=ac,
         battery_mw=_battery_power(schedule, facts),

@@ -60,3 +60,24 @@ ORDER BY name;
 -- Whoever held them is gone: one scheduler runs at a time, and it is just starting.
 UPDATE run SET state = 'failed', reason = %(reason)s, finished_at = now()
 WHERE state = 'running' AND requested_by <> 'console';
+
+-- name: supersede
+-- Only the last days can overlap; older runs were thinned when they were themselves followed.
+DELETE FROM schedule s USING run newer, run earlier
+WHERE newer.id = %(id)s AND earlier.kind = newer.kind AND earlier.id < newer.id
+    AND earlier.city_at > newer.city_at - interval '3 days'
+    AND s.run_id = earlier.id
+    AND s.ts >= (SELECT min(ts) FROM schedule WHERE run_id = newer.id);
+
+-- name: in_force
+SELECT s.asset, s.variable, s.ts, s.value
+FROM run r JOIN schedule s ON s.run_id = r.id
+WHERE r.kind = %(kind)s AND r.state = 'optimal'
+    AND r.city_at > %(start)s - interval '3 days' AND r.city_at < %(end)s
+    AND s.ts >= %(start)s AND s.ts < %(end)s AND s.ts >= r.city_at
+    AND (s.asset = '' OR %(assets)s::text[] IS NULL OR s.asset = ANY(%(assets)s::text[]))
+ORDER BY r.id; -- the newest run of a step comes last
+
+-- name: prune_fields
+DELETE FROM run_field f USING run r
+WHERE r.id = f.run_id AND r.kind = %(kind)s AND r.city_at < %(before)s;
