@@ -31,15 +31,20 @@ def row_dtype(fields: Sequence[tuple[str, str]]) -> np.dtype:
     return np.dtype(parts)
 
 
-def encode(fields: Sequence[tuple[str, str]], columns: Mapping[str, np.ndarray]) -> bytes:
+def encode(fields: Sequence[tuple[str, str]], columns: Mapping[str, np.ndarray]) -> bytearray:
     """``columns``, arrays of shape (n,), as the whole text of a binary COPY."""
     length = len(next(iter(columns.values())))
-    rows = np.empty(length, row_dtype(fields))
-    rows["_count"] = len(fields)
+    dtype = row_dtype(fields)
+    blank = np.zeros((), dtype)
+    blank["_count"] = len(fields)
     for name, kind in fields:
-        rows[f"_{name}_bytes"] = np.dtype(kind).itemsize
+        blank[f"_{name}_bytes"] = np.dtype(kind).itemsize
+    # What is the same in every row is repeated as bytes; the columns are written into its place.
+    text = bytearray(_HEADER + blank.tobytes() * length + _TRAILER)
+    rows = np.frombuffer(text, dtype, length, len(_HEADER))
+    for name, _ in fields:
         rows[name] = columns[name]
-    return _HEADER + rows.tobytes() + _TRAILER
+    return text
 
 
 def decode(fields: Sequence[tuple[str, str]], text: bytes) -> np.ndarray:
@@ -57,7 +62,7 @@ def decode(fields: Sequence[tuple[str, str]], text: bytes) -> np.ndarray:
     return rows
 
 
-def send(connection: Connection, statement: SQL, text: bytes) -> int:
+def send(connection: Connection, statement: SQL, text: bytes | bytearray) -> int:
     """Runs a COPY FROM STDIN with ``text``; the number of rows taken."""
     with connection.cursor() as cursor:
         with cursor.copy(statement) as copy:

@@ -60,13 +60,13 @@ def prepare(batch: np.ndarray) -> np.ndarray:
     if len(batch) and (ts.min() < _OLDEST_US or ts.max() >= _NEWEST_US):
         raise StoreError("A batch of readings holds times outside the years 1970 to 2099.")
     order = np.lexsort((ts, series_id))  # stable: equal keys stay in the order they came
-    ordered = batch[order]
+    ordered = batch.take(order)  # many times faster on records than batch[order]
     last = np.ones(len(ordered), dtype=bool)
     last[:-1] = (np.diff(ordered["series_id"]) != 0) | (np.diff(ordered["ts_us"]) != 0)
     return ordered if last.all() else ordered[last]
 
 
-def encode(prepared: np.ndarray) -> bytes:
+def encode(prepared: np.ndarray) -> bytearray:
     """A prepared batch as the text of a binary COPY."""
     columns = {name: prepared[name] for name in ("series_id", "value", "quality")}
     columns["ts"] = copybinary.postgres_us(prepared["ts_us"])
@@ -96,7 +96,7 @@ def _days(prepared: np.ndarray) -> list[date]:
     return [from_us(int(day) * _DAY_US).date() for day in np.unique(prepared["ts_us"] // _DAY_US)]
 
 
-def _insert(connection: Connection, text: bytes) -> int:
+def _insert(connection: Connection, text: bytearray) -> int:
     try:
         with savepoint(connection):  # the attempt can be undone alone
             return copybinary.send(connection, _SQL["copy"], text)
@@ -104,7 +104,7 @@ def _insert(connection: Connection, text: bytes) -> int:
         return _merge(connection, text)
 
 
-def _merge(connection: Connection, text: bytes) -> int:
+def _merge(connection: Connection, text: bytearray) -> int:
     with savepoint(connection):
         connection.execute(_SQL["staging"])
         connection.execute(_SQL["clear"])  # of an earlier batch in the same transaction

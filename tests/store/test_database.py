@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import socket
+import struct
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from core.errors import (
     ConfigurationError,
@@ -65,13 +69,86 @@ def test_no_url() -> None:
     assert caught.value.__cause__ is None
 
 
-def test_no_such_database(server: EmbeddedServer) -> None:
-    with pytest.raises(StoreUnavailableError, match="/nowhere cannot be reached"):
-        Database(server.url.replace("/verdigrid?", "/nowhere?"))
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"dbname": "nowhere"}, 'database "nowhere" does not exist'),
+        ({"user": "nobody-known"}, "nobody-known"),
+        ({"host": "no-such-host.invalid"}, "resolve host 'no-such-host.invalid'"),
+        ({"host": "127.0.0.1", "port": "1"}, "Connection refused"),
+        ({"host": "127.0.0.1,localhost", "port": "1"}, "Connection refused"),
+    ],
+)
+def test_a_server_that_cannot_be_used(host: Any, change: dict[str, str], reason: str) -> None:
+    """One sentence with the host, the database and the reason; the password is nowhere in it."""
+    password = host.password if "dbname" in change else "hush-hush"
+    url = make_conninfo(host.url("somewhere"), **{"password": password, **change})
+    with pytest.raises(StoreUnavailableError) as caught:
+        Database(url)
+    said = str(caught.value)
+    asked = conninfo_to_dict(url)
+    assert said.startswith(f"The database {asked['host']}:")
+    assert f"/{asked['dbname']} cannot be reached: " in said
+    assert reason in said
+    assert "VERDIGRID_DATABASE_URL" in said
+    assert "\n" not in said
+    assert password not in said
 
 
-def test_too_old_a_server(server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The real server, judged by a program of the future."""
+def test_a_wrong_password(host: Any) -> None:
+    url = make_conninfo(host.url("template1"), password="hush-hush")
+    if "password" not in conninfo_to_dict(host.admin_url):
+        return  # the server trusts whoever reaches its socket
+    with pytest.raises(StoreUnavailableError, match="password authentication failed") as caught:
+        Database(url)
+    assert "hush-hush" not in str(caught.value)
+
+
+def test_a_server_that_accepts_and_keeps_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert module._OPTIONS["connect_timeout"] <= 5  # for each of the two addresses of localhost
+    monkeypatch.setitem(module._OPTIONS, "connect_timeout", 2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"postgresql://reader@127.0.0.1:{silent.getsockname()[1]}/city"
+        with pytest.raises(StoreUnavailableError, match="connection timeout expired"):
+            Database(url)
+
+
+@pytest.mark.parametrize(("version", "major"), [("14.22", 14), ("9.6.24", 9)])
+def test_too_old_a_server(version: str, major: int) -> None:
+    """The first words of such a server, as the protocol has them; none can be installed here."""
+
+    def message(kind: bytes, body: bytes) -> bytes:
+        return kind + struct.pack(">i", len(body) + 4) + body
+
+    def greet() -> None:
+        client, _ = listening.accept()
+        with client:
+            client.recv(8)  # asks for TLS
+            client.sendall(b"N")
+            client.recv(4096)  # user and database
+            client.sendall(
+                message(b"R", struct.pack(">i", 0))
+                + message(b"S", f"server_version\0{version}\0".encode())
+                + message(b"S", b"client_encoding\0UTF8\0")
+                + message(b"Z", b"I")
+            )
+            client.recv(4096)  # good-bye
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        server = threading.Thread(target=greet)
+        server.start()
+        url = f"postgresql://reader@127.0.0.1:{listening.getsockname()[1]}/city?sslmode=prefer"
+        with pytest.raises(
+            StoreVersionError, match=f"is PostgreSQL {major}, and Verdigrid needs 15"
+        ):
+            Database(url)
+        server.join()
+
+
+def test_the_version_of_a_real_server(
+    server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Judged by a program of the future."""
     monkeypatch.setattr(module, "MINIMUM_VERSION", 99)
     with pytest.raises(StoreVersionError, match="is PostgreSQL 18, and Verdigrid needs 99"):
         Database(server.url)

@@ -286,6 +286,28 @@ class TestRuns:
         with pytest.raises(StoreError, match="cannot finish as 'running'"):
             runs.finish(connection, 7, "running", {})
 
+    def test_what_a_killed_scheduler_left_behind(self, connection: Connection) -> None:
+        """Its running runs fail; those still to come, done, or at a console are not touched."""
+        left = runs.start(connection, "intraday", "scheduler", NOW)
+        asked = runs.request(connection, "day_ahead", "operator", NOW)
+        console = runs.start(connection, "day_ahead", "console", NOW)
+        done = runs.start(connection, "day_ahead", "scheduler", NOW)
+        runs.finish(connection, done, "optimal", {})
+        failed = runs.start(connection, "day_ahead", "scheduler", NOW)
+        runs.fail(connection, failed, "no solution")
+        before = {run.id: run for run in runs.recent(connection, 9) if run.id != left}
+        assert runs.abandon(connection, "The process ended.") == 1
+        found = runs.by_id(connection, left)
+        assert found is not None
+        assert (found.state, found.reason) == (runs.FAILED, "The process ended.")
+        assert found.finished_at is not None
+        after = {run.id: run for run in runs.recent(connection, 9) if run.id != left}
+        assert after == before
+        assert before.keys() == {asked, console, done, failed}
+        assert runs.abandon(connection, "The process ended.") == 0
+        with pytest.raises(StoreError, match="has ended as 'failed' already"):
+            runs.finish(connection, left, "optimal", {})
+
     def test_a_requested_run_is_taken_once(self, database: Database) -> None:
         with database.connection() as connection:
             ids = [runs.request(connection, kind, "web", NOW) for kind in "aab"]
