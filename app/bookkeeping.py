@@ -7,18 +7,20 @@ system is made up for; all of them may be repeated.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from decimal import Decimal
 
 import numpy as np
 import xarray as xr
 
-from app import keys
+from app import keys, restatement
 from app.wiring import City
 from carbon import factorset
 from carbon.footprint import HourlyFootprint, footprints, hourly_energy, hourly_entry
+from carbon.journal import Entry
 from core.readings import READING_DTYPE, Quality
-from core.site import Asset, AssetKind
+from core.site import Asset, AssetKind, Enterprise
 from core.timeaxis import DAY, HOUR, QUARTER_HOUR, floor_to, from_datetime64, steps, to_us
 from environment import aqi, averaging, standardset, water
 from store import footprints as footprint_store
@@ -64,18 +66,16 @@ class Bookkeeping:
                 if not members:
                     continue
                 start = self._from(connection, key, end)
-                if start >= end:
-                    continue
                 values = readings.read(connection, members, start, end, QUARTER_HOUR)
                 readings.write(connection, _sum(values, ids[key]))
 
     def _from(self, connection: Connection, key: str, end: datetime) -> datetime:
-        """Where a total has to be continued: after its last value, or far back."""
+        """Where a total has to be continued: a little before its last value, or far back."""
         last = readings.latest(connection, [key])
         if last.empty:
             return end - timedelta(days=28)
         newest: datetime = last["ts"].iloc[0].to_pydatetime()
-        return newest + QUARTER_HOUR
+        return min(newest + QUARTER_HOUR, end) - REDO
 
     def air(self, now: datetime) -> None:
         """The real-time (hourly) index of each station and of the city, after HJ 633."""
@@ -123,25 +123,44 @@ class Bookkeeping:
             indices.save(connection, rows)
 
     def footprints(self, now: datetime) -> None:
-        """Hourly scope 2 of each enterprise, by location, and the entries of the ledger."""
-        site = self._city.site
+        """Hourly scope 2 of each enterprise, by location, and the entries of the ledger.
+
+        An hour whose readings were not all there is stated anew when more of them have come.
+        """
         end = floor_to(now, HOUR)
         made: list[HourlyFootprint] = []
+        entries: list[Entry] = []
         with self._city.database.connection() as connection:
-            for enterprise in site.enterprises:
-                series_keys = [keys.of(site.id, a, "p_mw") for a in enterprise.assets]
+            for enterprise in self._city.site.enterprises:
                 last = footprint_store.last_hour(connection, enterprise.id)
-                start = last + HOUR if last else end - LOOK_BACK
-                if start >= end:
-                    continue
-                values = readings.read(connection, series_keys, start, end, QUARTER_HOUR)
-                energy = hourly_energy(values, start=start, end=end, resolution=QUARTER_HOUR)
-                made += footprints(enterprise.id, enterprise.province, energy, self._factors)
+                fresh = last + HOUR if last else end - LOOK_BACK
+                booked = restatement.incomplete(connection, enterprise.id, end - LOOK_BACK, fresh)
+                for row in self._rows(connection, enterprise, fresh, end, booked):
+                    again = row.hour in booked
+                    entries += restatement.entries(connection, row) if again else _posted(row)
+                    made.append(row)
             footprint_store.save(connection, made)
-            entries = [entry for row in made if (entry := hourly_entry(row)) is not None]
             ledger.append(connection, entries)
         if entries:
             log.info("footprints booked", extra={"hours": len(made), "entries": len(entries)})
+
+    def _rows(
+        self,
+        connection: Connection,
+        enterprise: Enterprise,
+        fresh: datetime,
+        end: datetime,
+        booked: Mapping[datetime, Decimal],
+    ) -> list[HourlyFootprint]:
+        """The hours from ``fresh`` on, and those of ``booked`` that have more readings now."""
+        start = min([fresh, *booked])
+        if start >= end:
+            return []
+        series_keys = [keys.of(self._city.site.id, a, "p_mw") for a in enterprise.assets]
+        values = readings.read(connection, series_keys, start, end, QUARTER_HOUR)
+        energy = hourly_energy(values, start=start, end=end, resolution=QUARTER_HOUR)
+        wanted = [e for e in energy if e.hour >= fresh or e.coverage > booked.get(e.hour, 1)]
+        return footprints(enterprise.id, enterprise.province, wanted, self._factors)
 
     def _assets(self, kind: AssetKind) -> list[Asset]:
         return [a for a in self._city.site.assets if a.kind is kind]
@@ -157,6 +176,12 @@ class Bookkeeping:
     ) -> datetime:
         last = indices.last_hour(connection, kind, subject)
         return min(last + HOUR, end) - REDO if last else end - look_back
+
+
+def _posted(row: HourlyFootprint) -> list[Entry]:
+    """The entry of an hour that is booked for the first time, if it has any emissions."""
+    entry = hourly_entry(row)
+    return [] if entry is None else [entry]
 
 
 def _sum(values: xr.DataArray, series_id: int) -> np.ndarray:

@@ -271,7 +271,7 @@ def run_plan(
             _finish(connection, run_id, plan)
             if kind == INTRADAY and plan.status is Status.OPTIMAL:
                 runs.supersede(connection, run_id)
-    except Exception as error:
+    except BaseException as error:  # Ctrl-C at a console too
         with suppress(StoreError), city.database.connection() as connection:
             runs.fail(connection, run_id, f"{type(error).__name__}: {error}")
         raise

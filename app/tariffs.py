@@ -9,6 +9,7 @@ Site.parameters holds
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,10 +21,14 @@ from core.errors import ConfigurationError
 
 def number(parameters: Mapping[str, Any], name: str) -> float:
     """The number called ``name``; raises ConfigurationError when it is missing or none."""
+    wrong = f"The city's parameter {name!r} must be a number."
     try:
-        return float(parameters[name])
+        value = float(parameters[name])
     except (KeyError, TypeError, ValueError) as error:
-        raise ConfigurationError(f"The city's parameter {name!r} must be a number.") from error
+        raise ConfigurationError(wrong) from error
+    if math.isnan(value):
+        raise ConfigurationError(wrong)
+    return value
 
 
 def import_price(parameters: Mapping[str, Any], times: np.ndarray, timezone: str) -> np.ndarray:
@@ -31,11 +36,13 @@ def import_price(parameters: Mapping[str, Any], times: np.ndarray, timezone: str
 
     times: datetime64, UTC. Raises ConfigurationError when the tariff has not 24 numbers.
     """
-    by_hour = np.asarray(parameters.get("import_cny_per_mwh_by_hour", ()), dtype=float)
-    if by_hour.shape != (24,):
-        raise ConfigurationError(
-            "The city's parameter 'import_cny_per_mwh_by_hour' must hold 24 numbers."
-        )
+    wrong = "The city's parameter 'import_cny_per_mwh_by_hour' must hold 24 numbers."
+    try:
+        by_hour = np.asarray(parameters.get("import_cny_per_mwh_by_hour", ()), dtype=float)
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(wrong) from error
+    if by_hour.shape != (24,) or not np.isfinite(by_hour).all():
+        raise ConfigurationError(wrong)
     hours = pd.DatetimeIndex(times).tz_localize("UTC").tz_convert(timezone).hour
     prices: np.ndarray = by_hour[np.asarray(hours)]
     return prices
