@@ -12,7 +12,7 @@ from dash.exceptions import PreventUpdate
 
 from core.accounts import Account, Permission
 from core.errors import StoreError, TimeError
-from core.timeaxis import parse
+from core.timeaxis import local_date, parse
 from dashboards import address, blocks, colours, formats, parts
 from dashboards.facts import CityFacts
 from dashboards.figures import power as figures
@@ -350,7 +350,7 @@ def _reasons(scene: Scene, plan: dispatch.PlanView | None) -> Component:
     if not found or facts is None:
         return parts.empty(words("empty.reasons"), words("empty.reasons_how"))
     items = []
-    for reason in found[:REASONS_SHOWN]:
+    for reason in sorted(found, key=lambda r: str(r.get("ts", "")))[:REASONS_SHOWN]:
         asset = facts.assets.get(str(reason.get("asset")))
         name = words.pick(asset.name_en, asset.name_zh) if asset else str(reason.get("asset", ""))
         text = words.pick(str(reason.get("text_en", "")), str(reason.get("text_zh", "")))
@@ -366,9 +366,11 @@ def _reasons(scene: Scene, plan: dispatch.PlanView | None) -> Component:
 
 
 def _time(ts: Any, scene: Scene) -> str:
-    """A reason's time on the city's clock; nothing where it has none."""
+    """A reason's time on the city's clock, with the day unless it is today; "" without a time."""
     try:
-        return formats.clock(parse(ts) if isinstance(ts, str) else ts, scene.tz)
+        at = parse(ts) if isinstance(ts, str) else ts
+        today = local_date(at, scene.tz) == local_date(scene.period.now, scene.tz)
+        return formats.clock(at, scene.tz) if today else formats.moment(at, scene.tz)[5:]
     except (TimeError, AttributeError, TypeError):
         return ""
 
