@@ -90,8 +90,10 @@ def _show(plan: Any, horizon: Horizon, city: City, seconds: float) -> None:
     tz = zone(city.site.timezone)
     rows = []
     for name, title, unit in FIGURES:
-        before, after = getattr(plan.baseline, name), getattr(plan.planned, name)
-        rows.append((title, unit, before, after, after - before))
+        before = getattr(plan.baseline, name)
+        after = getattr(plan.planned, name) if plan.numbers else None
+        change = None if after is None else after - before
+        rows.append((title, unit, before, after, change))
     day = horizon.start.astimezone(tz).date()
     emit_table(
         f"Dispatch of {day} ({city.site.timezone})",
@@ -99,10 +101,12 @@ def _show(plan: Any, horizon: Horizon, city: City, seconds: float) -> None:
         rows,
     )
     verdict = "clean" if not plan.violations else f"{len(plan.violations)} limits cannot be held"
+    if plan.numbers is None:
+        verdict = "impossible without a plan"
     console.print(
         f"Status {plan.status}, AC check {verdict}, {plan.rounds} rounds, {seconds:.1f} s."
     )
     for finding in plan.violations:
-        console.print(f"  {finding}")
+        console.print(f"  {finding}", markup=False)
     for reason in plan.reasons[:8]:
-        console.print(f"  {reason.asset}: {reason.text_en}")
+        console.print(f"  {reason.asset}: {reason.text_en}", markup=False)
