@@ -20,7 +20,7 @@ from carbon import factorset
 from carbon.footprint import HourlyFootprint, footprints, hourly_energy, hourly_entry
 from carbon.journal import Entry
 from core.readings import READING_DTYPE, Quality
-from core.site import Asset, AssetKind, Enterprise
+from core.sites import Asset, AssetKind, Enterprise
 from core.timeaxis import DAY, HOUR, QUARTER_HOUR, floor_to, from_datetime64, steps, to_us
 from environment import aqi, averaging, standardset, water
 from store import footprints as footprint_store

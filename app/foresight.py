@@ -17,7 +17,7 @@ import xarray as xr
 from app import keys
 from app.wiring import City
 from core.errors import ConfigurationError
-from core.site import Asset, AssetKind
+from core.sites import Asset, AssetKind
 from core.timeaxis import DAY, HOUR, QUARTER_HOUR, floor_to, local_date, steps, zone
 from forecasting import climatology, pv, skill
 from forecasting.history import QUANTILES
@@ -66,9 +66,11 @@ class Foresight:
         # What the model learnt from must have been known a day ago too, for the first hindcast.
         known_at = now if self._model else floor_to(now, QUARTER_HOUR) - DAY
         with self.city.database.connection() as connection:
+            if self._assets(AssetKind.PV):
+                self._calibrate(connection, known_at)
             loads = self._history(connection, self._assets(*LOADS), known_at)
-            sky = self._weather(connection, known_at)
-            made = self._history(connection, self._assets(AssetKind.PV), known_at)
+        if not loads.sizes["asset"]:
+            return
         try:
             self._model = GradientBoosted.fit(
                 loads,
@@ -78,6 +80,11 @@ class Foresight:
             )
         except ConfigurationError as error:
             log.warning("load model not trained", extra={"reason": str(error)})
+
+    def _calibrate(self, connection: Connection, known_at: datetime) -> None:
+        """Fit the PV arrays to what they have made."""
+        sky = self._weather(connection, known_at)
+        made = self._history(connection, self._assets(AssetKind.PV), known_at)
         for asset in self._assets(AssetKind.PV):
             self._arrays[asset.id] = pv.fit_array(
                 pv.PvArray.from_parameters(asset.parameters),
@@ -94,11 +101,13 @@ class Foresight:
         start = floor_to(known_at, QUARTER_HOUR)
         times = steps(start, start + HORIZON, QUARTER_HOUR)
         with self.city.database.connection() as connection:
-            made = [
-                (LOAD_MODEL, self._loads(connection, times, known_at)),
-                (PV_MODEL, self._pv(connection, times, known_at)),
-                (PERSISTENCE_MODEL, self._persistent(connection, times, known_at)),
-            ]
+            made = []
+            if self._assets(*LOADS):
+                made.append((LOAD_MODEL, self._loads(connection, times, known_at)))
+            if self._arrays:
+                made.append((PV_MODEL, self._pv(connection, times, known_at)))
+            if self._assets(AssetKind.WIND, AssetKind.GENERATOR):
+                made.append((PERSISTENCE_MODEL, self._persistent(connection, times, known_at)))
             for model, values in made:
                 forecasts.save(connection, model, known_at, values)
         return sum(values.sizes["series"] for _, values in made)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from core.series import Series, SeriesKind
-from core.site import Asset, AssetKind, Site
+from core.sites import Asset, AssetKind, Site
 
 GENERATION = (AssetKind.PV, AssetKind.WIND, AssetKind.GENERATOR)
 TOTALS = {

@@ -20,7 +20,7 @@ from app.tariffs import import_price, number
 from app.wiring import City
 from carbon import factorset
 from core.errors import ConfigurationError, StoreError
-from core.site import Asset, AssetKind
+from core.sites import Asset, AssetKind
 from core.timeaxis import DAY, QUARTER_HOUR, floor_to, steps, to_datetime64, utc
 from core.units import convert
 from grid import der

@@ -18,7 +18,7 @@ from app.settings import Settings
 from app.wiring import StoreSink, read_tag_map, wall_now
 from core.clock import CityClock
 from core.errors import ConfigurationError, ServiceError
-from core.site import Site
+from core.sites import Site
 from core.timeaxis import HOUR, floor_to
 from ingest.files import ImportReport, import_file
 from sandbox import city as sandbox_city

@@ -15,7 +15,7 @@ from app.settings import Settings
 from core.clock import CityClock
 from core.errors import ConfigurationError, StoreUnavailableError
 from core.readings import Rejected
-from core.site import Site
+from core.sites import Site
 from ingest.mapping import TagMap
 from store import cityclock, migrate, quarantine, readings, series, sites
 from store.database import Database

@@ -15,7 +15,7 @@ import xarray as xr
 from pandapower.control import ConstControl
 from pandapower.timeseries import DFData, OutputWriter, run_timeseries
 
-from core.site import Asset, AssetKind
+from core.sites import Asset, AssetKind
 from grid import powerflow
 from grid.der import envelope_of
 from grid.envelope import Envelope

@@ -24,7 +24,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from core.readings import Rejected
 from core.series import Series
-from core.site import Tag
+from core.sites import Tag
 from ingest.broker import Broker
 from ingest.mapping import TagMap
 from ingest.mqtt import MqttSettings, run_mqtt

@@ -26,7 +26,7 @@ from playwright.sync_api import Browser, sync_playwright
 from core.accounts import Account, Role
 from core.readings import batch
 from core.series import Series
-from core.site import Asset, AssetKind, Site
+from core.sites import Asset, AssetKind, Site
 from core.timeaxis import HOUR, QUARTER_HOUR
 from dashboards.application import create
 from dashboards.context import DashContext

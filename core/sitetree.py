@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from core.errors import ConfigurationError, VerdigridError
 from core.series import Series, SeriesKind
-from core.site import Asset, AssetKind, Enterprise, Site, Tag
+from core.sites import Asset, AssetKind, Enterprise, Site, Tag
 
 T = TypeVar("T")
 

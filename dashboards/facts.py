@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from zoneinfo import ZoneInfo
 
-from core.site import Asset, AssetKind, Enterprise, Site
+from core.sites import Asset, AssetKind, Enterprise, Site
 from core.timeaxis import zone
 from grid import network as network_model
 from store import sites

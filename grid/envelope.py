@@ -11,7 +11,7 @@ import numpy as np
 
 from core.errors import ConfigurationError
 from core.findings import Finding
-from core.site import AssetKind
+from core.sites import AssetKind
 
 _ROUNDING_MWH = 1e-9
 

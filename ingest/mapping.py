@@ -15,7 +15,7 @@ import numpy as np
 
 from core.errors import MappingError, UnitError
 from core.readings import READING_DTYPE, RawReading, Rejected
-from core.site import Tag
+from core.sites import Tag
 from core.timeaxis import to_us
 from core.units import linear
 from core.variables import VARIABLES

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from core.errors import VerdigridError
-from core.site import Site
+from core.sites import Site
 from core.timeaxis import parse
 from sandbox import city, materials, state
 from sandbox.citytime import CITY_START, LOCAL

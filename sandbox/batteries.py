@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from core.site import Asset
+from core.sites import Asset
 
 STEP_H = 0.25
 

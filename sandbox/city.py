@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from core.series import Series
-from core.site import Asset, AssetKind, Enterprise, Site, Tag
+from core.sites import Asset, AssetKind, Enterprise, Site, Tag
 from core.timeaxis import QUARTER_HOUR
 from sandbox import air, materials, names
 from sandbox.citytime import CITY_START, TIMEZONE

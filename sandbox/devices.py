@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from core.site import AssetKind
+from core.sites import AssetKind
 
 TagRow = tuple[str, str, str]
 """Tag on the wire, variable, unit on the wire."""

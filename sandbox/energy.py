@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from core.site import Asset, AssetKind, Site
+from core.sites import Asset, AssetKind, Site
 from core.timeaxis import to_us
 from sandbox import batteries, citytime
 from sandbox.materials import Materials

@@ -27,7 +27,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from core.clock import CityClock
 from core.errors import DecodeError
-from core.site import Site
+from core.sites import Site
 from core.timeaxis import EPOCH, MICROSECOND
 from sandbox import citytime, setpoints, state, wire
 from sandbox.air import PER_QUARTER

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from core.site import Asset, AssetKind, Site
+from core.sites import Asset, AssetKind, Site
 from core.timeaxis import EPOCH, from_us
 from sandbox import noise
 from sandbox.devices import APPLICATIONS, CHIRPSTACK_TAGS, eui_of, urn_of

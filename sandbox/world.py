@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from core.site import Site, Tag
+from core.sites import Site, Tag
 from core.timeaxis import to_us
 from core.units import linear
 from core.variables import VARIABLES

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from psycopg.types.json import Jsonb
 
-from core.site import Site
+from core.sites import Site
 from core.sitetree import from_tree, to_tree
 from store import sqltext
 from store.database import Connection

@@ -9,7 +9,7 @@ from dash import dcc, html
 from dash.development.base_component import Component
 
 from core.accounts import Permission
-from core.site import AssetKind
+from core.sites import AssetKind
 from core.timeaxis import HOUR
 from dashboards import blocks, colours, formats, parts
 from dashboards.figures import citymap

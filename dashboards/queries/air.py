@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import pandas as pd
 
-from core.site import AssetKind
+from core.sites import AssetKind
 from dashboards.facts import CityFacts
 from dashboards.queries.period import Period
 from store import indices

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from core.site import AssetKind
+from core.sites import AssetKind
 from dashboards.facts import CityFacts
 from dashboards.queries import power, series
 from dashboards.queries.period import Period

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import xarray as xr
 
 from core.series import Series, SeriesKind
-from core.site import AssetKind
+from core.sites import AssetKind
 from dashboards.facts import CityFacts
 from dashboards.queries import series
 from dashboards.queries.period import Period

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from core.site import AssetKind
+from core.sites import AssetKind
 from dashboards.facts import CityFacts
 from dashboards.queries import series
 from dashboards.queries.period import Period

@@ -1,6 +1,6 @@
 """Distributed energy resources: one file per type, found by this folder.
 
-A type is a module with ``KIND`` (core.site.AssetKind) and a function
+A type is a module with ``KIND`` (core.sites.AssetKind) and a function
 ``envelope(asset, *, times, dt_h, available_mw=None, demand_mw=None, soc=None, timezone="UTC")``
 that returns a grid.envelope.Envelope. A new type is a new file here; nothing else changes.
 """
@@ -17,7 +17,7 @@ from typing import Protocol
 import numpy as np
 
 from core.errors import ConfigurationError
-from core.site import Asset, AssetKind
+from core.sites import Asset, AssetKind
 from grid.envelope import Envelope
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from core.errors import ConfigurationError
-from core.site import Asset, AssetKind
+from core.sites import Asset, AssetKind
 from grid.der import parameter
 from grid.envelope import EnergyAccount, Envelope
 

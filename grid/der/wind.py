@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from core.site import Asset, AssetKind
+from core.sites import Asset, AssetKind
 from grid.der import parameter, profile
 from grid.envelope import Envelope
 

@@ -10,7 +10,6 @@ import json
 import os
 import shutil
 import signal
-import time
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -39,7 +38,12 @@ def when(found: dict[str, Any], name: str) -> datetime:
 
 
 def test_one_command_brings_a_living_city(city: RunningCity) -> None:
-    for line in ("Importing the readings", "Readings arrive over MQTT", "Forecast", "Dispatch plan"):
+    for line in (
+        "Importing the readings",
+        "Readings arrive over MQTT",
+        "Forecast",
+        "Dispatch plan",
+    ):
         assert line in city.up_output
     found = city.ready()
     assert found["simulated"]
@@ -180,14 +184,12 @@ def test_killed_processes_and_servers_come_back_by_themselves(city: RunningCity)
         os.kill(victims[name], signal.SIGKILL)
     for pid in server_pids(city):
         os.kill(pid, signal.SIGKILL)
-    started = time.monotonic()
     city.wait_until(
         "readings after the faults",
         lambda: (found := city.ready()) and when(found, "last_reading") > before,
         timeout_s=150.0,
     )
     assert city.processes()["ingest"] != victims["ingest"]
-    print(f"recovered after {time.monotonic() - started:.1f} s")
     out = city.run("ledger", "verify", "--json")
     assert out.returncode == 0, out.stderr
 

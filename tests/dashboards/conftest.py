@@ -26,7 +26,7 @@ from core.accounts import Account, Role
 from core.alerts import Alert, AlertSeverity, AlertState, Condition
 from core.readings import READING_DTYPE
 from core.series import Series, SeriesKind
-from core.site import Asset, AssetKind, Enterprise, Site
+from core.sites import Asset, AssetKind, Enterprise, Site
 from core.timeaxis import HOUR, QUARTER_HOUR, steps
 from dashboards.application import create
 from dashboards.context import DashContext

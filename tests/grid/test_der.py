@@ -9,7 +9,7 @@ import pytest
 
 import grid.der
 from core.errors import ConfigurationError
-from core.site import Asset, AssetKind
+from core.sites import Asset, AssetKind
 from grid.der import envelope_of, found
 from grid.envelope import EnergyAccount, Envelope
 
@@ -44,7 +44,7 @@ def test_the_folder_is_the_registry():
 
 TOY = """
 import numpy as np
-from core.site import AssetKind
+from core.sites import AssetKind
 from grid.envelope import Envelope
 
 KIND = AssetKind.GENERATOR

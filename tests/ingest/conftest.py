@@ -17,7 +17,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from core.readings import READING_DTYPE, Rejected
 from core.series import Series
-from core.site import Tag
+from core.sites import Tag
 from ingest.broker import Broker, BrokerKind, mosquitto_program
 from ingest.mapping import TagMap
 from store import series

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 import numpy as np
 
 from core.readings import Rejected
-from core.site import Tag
+from core.sites import Tag
 from ingest.mapping import TagMap
 from ingest.mqtt import MqttSettings, run_mqtt
 from ingest.pipeline import BatchSettings, Status

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from core.errors import MappingError, UnitError
 from core.readings import Quality, RawReading
-from core.site import Tag
+from core.sites import Tag
 from ingest.columns import Columns
 from ingest.mapping import TagMap
 from ingest.quality import STANDARD, flag, flags

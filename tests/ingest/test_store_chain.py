@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from core.readings import Rejected
-from core.site import Tag
+from core.sites import Tag
 from core.timeaxis import parse
 from ingest.files import ImportReport, import_file
 from ingest.mapping import TagMap

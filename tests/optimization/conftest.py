@@ -11,7 +11,7 @@ import pytest
 import simbench
 import xarray as xr
 
-from core.site import Asset, AssetKind
+from core.sites import Asset, AssetKind
 from grid.der import envelope_of
 from grid.network import Network, read
 from optimization.problem import DispatchProblem

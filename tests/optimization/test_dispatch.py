@@ -12,7 +12,7 @@ from scipy.optimize import linprog
 
 import grid.der
 from core.errors import ConfigurationError, NotOptimalError
-from core.site import AssetKind
+from core.sites import AssetKind
 from grid.envelope import Envelope
 from optimization.dispatch import TIE_BREAK_CNY_PER_MWH
 from optimization.planner import plan
@@ -287,7 +287,7 @@ def test_free_energy_goes_in_early(toy):
 
 TOY = """
 import numpy as np
-from core.site import AssetKind
+from core.sites import AssetKind
 from grid.envelope import Envelope
 
 KIND = AssetKind.GENERATOR

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from core.site import Site
+from core.sites import Site
 from sandbox import city, materials
 from sandbox.materials import Materials
 

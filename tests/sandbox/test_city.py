@@ -9,7 +9,7 @@ import numpy as np
 import pandapower
 import pytest
 
-from core.site import AssetKind, Site
+from core.sites import AssetKind, Site
 from core.units import linear
 from core.variables import VARIABLES
 from sandbox import city, materials

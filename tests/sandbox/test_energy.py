@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from core.errors import ConfigurationError, DecodeError
-from core.site import AssetKind, Site
+from core.sites import AssetKind, Site
 from core.timeaxis import to_us
 from sandbox import citytime, state
 from sandbox.batteries import STEP_H, Fleet

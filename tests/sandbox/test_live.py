@@ -21,7 +21,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from core.errors import DecodeError
 from core.readings import RawReading
-from core.site import AssetKind, Site
+from core.sites import AssetKind, Site
 from core.timeaxis import to_us
 from ingest.broker import Broker
 from ingest.protocols import chirpstack, senml

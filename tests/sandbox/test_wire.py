@@ -13,7 +13,7 @@ import pytest
 
 from core.errors import ConfigurationError, DecodeError
 from core.readings import RawReading
-from core.site import Site
+from core.sites import Site
 from core.timeaxis import from_us, to_us
 from core.units import convert
 from core.variables import VARIABLES

@@ -21,7 +21,7 @@ from core.clock import CityClock
 from core.errors import StoreError
 from core.readings import Rejected
 from core.series import Series, SeriesKind
-from core.site import Asset, AssetKind, Enterprise, Site, Tag
+from core.sites import Asset, AssetKind, Enterprise, Site, Tag
 from store import (
     alerts,
     cityclock,

@@ -27,7 +27,7 @@ from app.wiring import City
 from core.clock import CityClock
 from core.readings import READING_DTYPE
 from core.series import Series
-from core.site import Asset, AssetKind, Enterprise, Site, Tag
+from core.sites import Asset, AssetKind, Enterprise, Site, Tag
 from core.timeaxis import to_us
 from store import readings, series, sites
 from store.database import Database

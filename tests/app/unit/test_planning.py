@@ -17,7 +17,7 @@ from app.planning import Horizon, assemble, expected, network_of, run_plan
 from app.wiring import City
 from core.errors import ConfigurationError, NetworkError, PowerFlowError
 from core.readings import batch
-from core.site import AssetKind
+from core.sites import AssetKind
 from core.timeaxis import DAY, HOUR, QUARTER_HOUR, from_datetime64, steps, to_datetime64
 from optimization.result import Status
 from store import forecasts, readings, runs, series
