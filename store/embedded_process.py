@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _PROC = Path("/proc")
+_EXEC_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +46,25 @@ def alive(pid: int, cluster: Path) -> bool:
 def _command(pid: int) -> bytes:
     """The command line; empty for a zombie and for no process."""
     if (_PROC / "self").exists():
-        try:
-            return (_PROC / str(pid) / "cmdline").read_bytes()
-        except OSError:
-            return b""
+        return _command_in_proc(_PROC / str(pid))
     answer = subprocess.run(  # noqa: S603
         ["/bin/ps", "-ww", "-o", "command=", "-p", str(pid)], capture_output=True, check=False
     )
     return answer.stdout
+
+
+def _command_in_proc(folder: Path) -> bytes:
+    """For a moment after it was started a program lives and has no arguments yet."""
+    deadline = time.monotonic() + _EXEC_S
+    while True:
+        try:
+            command = (folder / "cmdline").read_bytes()
+            state = (folder / "stat").read_bytes().rpartition(b")")[2].split()[0]
+        except OSError:
+            return b""
+        if command or state in (b"Z", b"X") or time.monotonic() > deadline:
+            return command
+        time.sleep(0.001)
 
 
 def orphans(cluster: Path) -> list[int]:

@@ -23,7 +23,7 @@ import pytest
 from core.errors import StoreUnavailableError, StoreVersionError
 from store.embedded import EmbeddedServer
 from store.embedded_place import place
-from store.embedded_process import recorded
+from store.embedded_process import alive, recorded
 
 Python = Callable[..., subprocess.Popen[str]]
 
@@ -142,6 +142,18 @@ def test_kill_9_of_the_server(used_dir: Path, kill_server: Callable[[Path], int]
     assert again.started_here
     assert again.url == server.url
     assert ask(again, "SELECT answer FROM kept_after_kill") == 42
+
+
+def test_a_server_is_alive_from_its_first_moment() -> None:
+    """Before the kernel shows its arguments; else it would be ended as somebody's orphan."""
+    cluster = Path("/some/cluster")
+    for _ in range(100):
+        command = [f"postgres -D {cluster}", "600"]
+        with subprocess.Popen(command, executable="/bin/sleep", start_new_session=True) as child:
+            living = alive(child.pid, cluster)
+            child.kill()
+        assert living
+        assert not alive(child.pid, cluster)
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="orphans are found through /proc")
