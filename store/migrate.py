@@ -72,7 +72,10 @@ def migrate(database: Database, migrations: Sequence[Migration] | None = None) -
         for migration in missing:
             _apply(connection, migration)
         if _there(connection, "reading"):
-            log.info(backend.backend(connection).describe(connection))
+            sentence = backend.backend(connection).describe(connection)
+            # Said once, and again only where it may surprise: TimescaleDB is there and not used.
+            surprising = "not used" in sentence
+            log.log(logging.INFO if missing or surprising else logging.DEBUG, sentence)
         return [migration.name for migration in missing]
 
 
