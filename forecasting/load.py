@@ -219,7 +219,7 @@ class GradientBoosted:
         Raises ConfigurationError with less than MINIMUM_DAYS of history.
         """
         zone(timezone)
-        past = known(history, known_at, resolution=resolution, days=history_days)
+        past = _lived(known(history, known_at, resolution=resolution, days=history_days))
         if past.sizes["time"] * resolution < MINIMUM_DAYS * DAY:
             raise ConfigurationError(
                 f"The load model needs {MINIMUM_DAYS:g} days of history; "
@@ -275,6 +275,12 @@ class GradientBoosted:
         relative = np.sort(columns, axis=1).reshape(shape)
         forecast: np.ndarray = relative * scaled.scale[np.newaxis, :, np.newaxis]
         return forecast
+
+
+def _lived(past: xr.DataArray) -> xr.DataArray:
+    """``past`` from its first value on: rows before it are no history."""
+    present = np.flatnonzero(np.isfinite(past.to_numpy()).any(axis=1))
+    return past.isel(time=slice(int(present[0]) if len(present) else past.sizes["time"], None))
 
 
 def _regressor(quantile: float, iterations: int) -> HistGradientBoostingRegressor:
@@ -367,4 +373,6 @@ def _rows(
     wanted = scaled.values[target, asset]
     usable = np.isfinite(wanted)
     features = _features(scaled, asset[usable], issued[usable], target[usable], timezone)
+    # A young history has no value two weeks back; scikit-learn cannot bin a column without any.
+    features[:, np.isnan(features).all(axis=0)] = 0.0
     return features, wanted[usable]
