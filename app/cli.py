@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import typer
+from rich.markup import escape
 
 from app import logs, settings
 from app.progress import console
@@ -37,6 +38,7 @@ COMMANDS = {
     "ledger": Command("ledger", "The carbon ledger: list, balances, verify."),
     "ingest": Command("ingest", "Collect readings by MQTT or from files."),
     "quarantine": Command("quarantine", "What could not be read, and why."),
+    "account": Command("account", "Who may sign in: add, list, close."),
     "site": Command("site", "The description of the city: load, export, show."),
     "serve": Command("serve", "Serve the web application, until SIGTERM."),
     "schedule": Command("schedule", "Run the jobs of the city, until SIGTERM."),
@@ -81,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         logs.configure(level=chosen.log_level, form=chosen.log_format)
         build(wanted)(args=given, prog_name="verdigrid")
     except VerdigridError as error:
-        console.print(f"[red]verdigrid:[/red] {error}", soft_wrap=True)
+        console.print(f"[red]verdigrid:[/red] {escape(str(error))}", soft_wrap=True)
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)

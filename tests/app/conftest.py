@@ -36,12 +36,15 @@ class RunningCity:
     up_seconds: float = 0.0
     up_output: str = ""
 
-    def run(self, *arguments: str, timeout_s: float = 300.0) -> subprocess.CompletedProcess[str]:
-        """Run ``verdigrid ARGUMENTS`` against this installation."""
+    def run(
+        self, *arguments: str, timeout_s: float = 300.0, typed: str = ""
+    ) -> subprocess.CompletedProcess[str]:
+        """Run ``verdigrid ARGUMENTS`` against this installation, with ``typed`` as its input."""
         return subprocess.run(
             [sys.executable, "-m", "app.cli", *arguments],
             cwd=ROOT,
             env=self.environment,
+            input=typed,
             capture_output=True,
             text=True,
             timeout=timeout_s,

@@ -109,6 +109,24 @@ def test_the_interface_keeps_to_its_permissions(city: RunningCity) -> None:
         assert plans[0]["state"] in ("optimal", "running", "requested")
 
 
+def test_an_account_can_be_added_and_closed(city: RunningCity) -> None:
+    add = ("account", "add", "li.wei", "operator", "--password-stdin")
+    short = city.run(*add, typed="short\n")
+    assert short.returncode == 1
+    assert "12 characters" in short.stderr
+    added = city.run(*add, typed="a-long-enough-phrase\n")
+    assert added.returncode == 0, added.stderr
+    again = city.run(*add, typed="a-long-enough-phrase\n")
+    assert again.returncode == 1
+    assert "already" in again.stderr
+    with httpx.Client(base_url=city.url, timeout=30.0) as client:
+        form = {"name": "li.wei", "password": "a-long-enough-phrase"}
+        assert client.post("/signin", data=form).status_code == 303
+        assert client.get("/api/v1/plans").status_code == 200
+        assert city.run("account", "close", "li.wei").returncode == 0
+        assert client.get("/api/v1/plans").status_code == 403
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     if CHROMIUM is None:
