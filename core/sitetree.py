@@ -5,14 +5,18 @@ The network stays outside of the tree: it is a document of its own, in pandapowe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import timedelta
-from typing import Any, TypeVar
+from functools import cache
+from math import isfinite
+from types import UnionType
+from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
-from core.errors import ConfigurationError, VerdigridError
+from core.errors import ConfigurationError, TimeError, VerdigridError
 from core.series import Series, SeriesKind
 from core.sites import Asset, AssetKind, Enterprise, Site, Tag
+from core.timeaxis import DAY, zone
 
 T = TypeVar("T")
 
@@ -38,12 +42,14 @@ def from_tree(tree: Mapping[str, Any], network_json: str) -> Site:
     parts["series"] = _each(parts, "series", _series)
     parts["tags"] = _each(parts, "tags", lambda t: Tag(**t))
     seconds = parts.pop("plan_resolution", 900.0)
-    return _made(
+    site = _made(
         "city",
         lambda: Site(
             **parts, network_json=network_json, plan_resolution=timedelta(seconds=seconds)
         ),
     )
+    _check(site)
+    return site
 
 
 def _each(tree: Mapping[str, Any], name: str, make: Callable[[dict[str, Any]], T]) -> tuple[T, ...]:
@@ -59,11 +65,72 @@ def _each(tree: Mapping[str, Any], name: str, make: Callable[[dict[str, Any]], T
 
 def _made(what: str, make: Callable[[], T]) -> T:
     try:
-        return make()
-    except (TypeError, KeyError, ValueError, AttributeError, VerdigridError) as error:
-        raise ConfigurationError(
-            f"{what} in the description of the city cannot be used: {error}"
-        ) from error
+        made = make()
+        _check_types(made)
+    except KeyError as error:
+        raise _unusable(what, f"{error} is missing.") from error
+    except (TypeError, ValueError, AttributeError, OverflowError, VerdigridError) as error:
+        raise _unusable(what, str(error)) from error
+    return made
+
+
+def _unusable(what: str, why: str) -> ConfigurationError:
+    return ConfigurationError(f"{what} in the description of the city cannot be used: {why}")
+
+
+@cache
+def _declared(kind: type) -> Mapping[str, Any]:
+    return get_type_hints(kind)
+
+
+def _check_types(made: Any) -> None:
+    """Raises ConfigurationError for a field that does not hold what it is declared to hold."""
+    for name, wanted in _declared(type(made)).items():
+        value = getattr(made, name)
+        if not _fits(value, wanted):
+            raise ConfigurationError(f"{name!r} cannot be {value!r}.")
+
+
+def _fits(value: object, wanted: Any) -> bool:
+    kind, parts = get_origin(wanted), get_args(wanted)
+    if kind is UnionType:
+        return any(_fits(value, part) for part in parts)
+    if kind is tuple:
+        return isinstance(value, tuple) and all(_fits(item, parts[0]) for item in value)
+    if wanted is float:  # JSON writes 3.0 as 3; and True is no number here
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        return number and isfinite(cast(float, value))
+    if wanted is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, kind or wanted)
+
+
+def _check(site: Site) -> None:
+    """Raises ConfigurationError where the parts of a city do not go together."""
+    try:
+        zone(site.timezone)
+    except TimeError as error:
+        raise _unusable("city", str(error)) from error
+    if site.plan_resolution <= timedelta(0) or DAY % site.plan_resolution:
+        raise _unusable("city", f"steps of {site.plan_resolution} do not divide the day.")
+    assets = _unique("assets", [a.id for a in site.assets])
+    keys = _unique("series", [s.key for s in site.series])
+    _unique("enterprises", [e.id for e in site.enterprises])
+    for number, enterprise in enumerate(site.enterprises):
+        for missing in set(enterprise.assets) - assets:
+            raise _unusable(f"enterprises[{number}]", f"there is no asset {missing!r}.")
+    for number, tag in enumerate(site.tags):
+        if tag.series_key not in keys:
+            raise _unusable(f"tags[{number}]", f"there is no series {tag.series_key!r}.")
+
+
+def _unique(what: str, names: Sequence[str]) -> set[str]:
+    seen: set[str] = set()
+    for number, name in enumerate(names):
+        if name in seen:
+            raise _unusable(f"{what}[{number}]", f"{name!r} is there twice.")
+        seen.add(name)
+    return seen
 
 
 def _asset(tree: dict[str, Any]) -> Asset:
