@@ -85,7 +85,8 @@ def _declared(kind: type) -> Mapping[str, Any]:
 
 def _check_types(made: Any) -> None:
     """Raises ConfigurationError for a field that does not hold what it is declared to hold."""
-    for name, wanted in _declared(type(made)).items():
+    kind: Any = type(made)
+    for name, wanted in _declared(kind).items():
         value = getattr(made, name)
         if not _fits(value, wanted):
             raise ConfigurationError(f"{name!r} cannot be {value!r}.")
