@@ -61,7 +61,7 @@ def test_the_defaults_run_the_sandbox_on_loopback() -> None:
     assert found.broker_port != 1883
     assert found.sandbox
     assert found.sandbox_pace == 60.0  # 1 s = 1 min
-    assert found.sandbox_start == datetime(2026, 6, 22, 1, tzinfo=UTC)
+    assert found.sandbox_start == datetime(2026, 6, 22, 6, tzinfo=UTC)
     assert not found.database_url
 
 
