@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.progress import (
     MofNCompleteColumn,
     Progress,
@@ -102,7 +103,7 @@ def file_(
         columns = (SpinnerColumn(), TextColumn("{task.description}"), MofNCompleteColumn())
         with Progress(*columns, TimeElapsedColumn(), console=console) as bars:
             for path in paths:
-                task = bars.add_task(path.name, total=None)
+                task = bars.add_task(escape(path.name), total=None)
                 report = import_file(
                     path,
                     StoreSink(database),

@@ -79,7 +79,7 @@ def verify(as_json: AsJson = False) -> None:
         emit_json({"entries": len(entries), "head": head, "findings": [str(f) for f in findings]})
     else:
         for finding in findings:
-            console.print(str(finding))
+            console.print(str(finding), markup=False)
         verdict = "holds" if not findings else "is broken"
         console.print(f"The chain of {len(entries):,} entries {verdict}. Head: {head or 'none'}")
     if findings:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, is_dataclass
@@ -13,6 +14,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from app import logs, settings
 
@@ -40,9 +42,20 @@ def _plain(value: object) -> object:
 
 
 def emit_json(value: object) -> None:
-    """One JSON document on standard output."""
-    json.dump(value, sys.stdout, default=_plain, ensure_ascii=False, indent=2)
+    """One JSON document on standard output; what is no finite number is null."""
+    json.dump(_finite(value), sys.stdout, default=_plain, ensure_ascii=False, indent=2)
     sys.stdout.write("\n")
+
+
+def _finite(value: object) -> object:
+    """JSON knows neither NaN nor infinity, and programs that read it strictly stop at them."""
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
 
 
 def emit_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -69,7 +82,12 @@ def emit(
         emit_table(title, columns, [[row.get(name) for name in columns] for row in rows])
 
 
-def _cell(value: object) -> str:
+def _cell(value: object) -> Text:
+    """Plain text: what came over the wire may look like markup."""
+    return Text(_words(value))
+
+
+def _words(value: object) -> str:
     if value is None:
         return "-"
     if isinstance(value, datetime):

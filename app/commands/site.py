@@ -53,7 +53,8 @@ def load(
         console.print(
             f"{site.name_en} is described: {len(site.assets)} assets, {len(site.series)} series."
             if not grave
-            else f"{network} cannot be used: {len(grave)} errors. Nothing was changed."
+            else f"{network} cannot be used: {len(grave)} errors. Nothing was changed.",
+            markup=False,
         )
     if grave:
         sys.exit(2)
@@ -67,10 +68,10 @@ def export(
     """Write the description of the city to a file."""
     with open_database(settings.load()) as database:
         site = load_site(database)
-    file.write_text(json.dumps(to_tree(site), ensure_ascii=False, indent=1))
+    _write(file, json.dumps(to_tree(site), ensure_ascii=False, indent=1))
     if network:
-        network.write_text(site.network_json)
-    console.print(f"{site.name_en} is written to {file}.")
+        _write(network, site.network_json)
+    console.print(f"{site.name_en} is written to {file}.", markup=False)
 
 
 @group.command()
@@ -89,14 +90,21 @@ def show(as_json: AsJson = False) -> None:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text()
+        return path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"The file {path} cannot be read: {error}.") from error
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, "utf-8")
+    except OSError as error:
+        raise ConfigurationError(f"The file {path} cannot be written: {error}.") from error
 
 
 def _parse(path: Path) -> dict[str, object]:
     try:
         tree: dict[str, object] = json.loads(_read(path))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigurationError(f"The file {path} is no JSON: {error}.") from error
     return tree

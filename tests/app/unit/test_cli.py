@@ -1,0 +1,523 @@
+"""The command line: every command helps, answers in JSON, and fails in one sentence."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import pwd
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app import cli
+from app.alertwatch import AlertWatch
+from app.auth import DEMO_PASSWORD, SessionLimits, ensure_demo_accounts, sign_in
+from app.bookkeeping import Bookkeeping
+from app.commands.output import emit_json, emit_table
+from app.wiring import City, wall_now
+from core.clock import CityClock
+from core.readings import Rejected
+from core.sites import Site
+from core.sitetree import to_tree
+from core.timeaxis import QUARTER_HOUR
+from store import alerts, cityclock, quarantine, readings, sites, users
+from store.database import Database
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@dataclass(frozen=True)
+class Said:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def sentence(self) -> str:
+        """The failure, as it is told."""
+        assert self.code == 1, self
+        assert self.out == ""
+        assert "Traceback" not in self.err
+        assert self.err.startswith("verdigrid: "), self.err
+        assert self.err.count("\n") == 1, self.err
+        return self.err.removeprefix("verdigrid: ").strip()
+
+
+Run = Callable[..., Said]
+
+
+@pytest.fixture(autouse=True)
+def _own_logs_and_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """A command sets up logging for its process, which here is ours."""
+    for name in [name for name in os.environ if name.startswith("VERDIGRID_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("VERDIGRID_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("VERDIGRID_LOG_LEVEL", "error")
+    monkeypatch.setenv("COLUMNS", "300")
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    root.handlers[:], root.level = handlers, level
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs ``verdigrid ARGUMENTS`` in this process."""
+
+    def call(*arguments: object) -> Said:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            cli.main([str(a) for a in arguments])
+        said = capsys.readouterr()
+        return Said(int(ended.value.code or 0), said.out, said.err)
+
+    return call
+
+
+@pytest.fixture
+def installed(
+    city: City, database_url: str, monkeypatch: pytest.MonkeyPatch, now: datetime
+) -> City:
+    """The tiny city as the commands find it; it stands at noon, nearly."""
+    with city.database.connection() as connection:
+        cityclock.save(connection, CityClock(wall_now(), now, 0.001))
+    monkeypatch.setenv("VERDIGRID_DATABASE_URL", database_url)
+    return city
+
+
+# --- help --------------------------------------------------------------------------------------
+
+GROUPS = ("forecast", "alerts", "ledger", "ingest", "quarantine", "site", "account")
+
+
+@pytest.mark.parametrize("command", sorted(cli.COMMANDS))
+def test_every_command_helps(run: Run, command: str) -> None:
+    said = run(command, "--help")
+    assert said.code == 0
+    assert f"verdigrid {command}" in said.out
+    assert run(command, "-h") == said
+    listed = set(re.findall(r"^│ ([a-z]+)  ", said.out, re.MULTILINE))
+    if command in GROUPS:
+        assert listed
+        for name in listed:
+            part = run(command, name, "--help")
+            assert part.code == 0
+            assert "--json" in part.out or (command, name) == ("site", "export")
+    elif not cli.COMMANDS[command].hidden:
+        assert "--json" in said.out
+
+
+def test_the_overview_lists_every_command_but_the_hidden_ones(run: Run) -> None:
+    said = run("--help")
+    assert said.code == 0
+    listed = re.findall(r"^│ ([a-z]+) +(.+?) +│$", said.out, re.MULTILINE)
+    shown = {name: command for name, command in cli.COMMANDS.items() if not command.hidden}
+    assert [name for name, _ in listed] == list(shown)
+    for name, text in listed:
+        assert text == shown[name].help
+
+
+@pytest.mark.parametrize(
+    "arguments", [["nonsense"], ["dispatch", "--nonsense"], ["alerts", "ack", "x"]]
+)
+def test_a_slip_of_the_pen_is_a_usage_error(run: Run, arguments: Sequence[str]) -> None:
+    said = run(*arguments)
+    assert said.code == 2
+    assert "Usage: verdigrid" in said.err
+    assert "Traceback" not in said.err
+
+
+# --- nothing there -----------------------------------------------------------------------------
+
+
+def test_status_says_that_nothing_runs(run: Run) -> None:
+    said = run("status")
+    assert said.code == 3
+    assert "does not run" in said.err
+    said = run("status", "--json")
+    assert (said.code, json.loads(said.out)) == (3, {"running": False})
+
+
+def test_down_where_nothing_runs_is_no_failure(run: Run) -> None:
+    said = run("down", "--json")
+    assert (said.code, json.loads(said.out)) == (0, {"stopped": False})
+
+
+NOWHERE = "postgresql://nobody:secret-word@127.0.0.1:1/nothing"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["dispatch"],
+        ["forecast", "scores"],
+        ["alerts", "list"],
+        ["ledger", "verify", "--json"],
+        ["ingest", "file", "x.csv"],
+        ["quarantine", "counts"],
+        ["site", "show"],
+        ["account", "list"],
+    ],
+)
+def test_a_database_that_is_nowhere_is_one_sentence(
+    run: Run, monkeypatch: pytest.MonkeyPatch, arguments: Sequence[str]
+) -> None:
+    monkeypatch.setenv("VERDIGRID_DATABASE_URL", NOWHERE)
+    sentence = run(*arguments).sentence
+    assert sentence.startswith("The database 127.0.0.1:1/nothing cannot be reached")
+    assert "VERDIGRID_DATABASE_URL" in sentence
+    assert "secret-word" not in sentence
+
+
+def test_a_bad_setting_is_one_sentence(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VERDIGRID_PORT", "0")
+    assert run("status").sentence.startswith("VERDIGRID_PORT cannot be used")
+
+
+def test_a_database_without_a_city_is_one_sentence(
+    run: Run, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VERDIGRID_DATABASE_URL", database_url)
+    for arguments in (["dispatch"], ["site", "show"], ["forecast", "run"], ["serve"]):
+        assert "No city is described" in run(*arguments).sentence
+
+
+@pytest.fixture
+def as_somebody() -> Iterator[Callable[..., subprocess.CompletedProcess[str]]]:
+    """Runs the command line as a user who is not root, by a Python that this user may run."""
+    identity: dict[str, Any] = {}
+    programs = [sys.executable]
+    if os.geteuid() == 0:
+        account = pwd.getpwnam("nobody")
+        identity = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
+        programs.append("/usr/bin/python3")
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("VERDIGRID_")}
+    packages = Path(pytest.__file__).parents[1]
+    environment = {**kept, "PYTHONPATH": f"{ROOT}:{packages}", "HOME": "/"}
+
+    def run(*arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
+        for program in programs:
+            try:
+                done = subprocess.run(
+                    [program, "-m", "app.cli", *arguments],
+                    cwd="/",
+                    env={**environment, "VERDIGRID_HOME": str(home)},
+                    capture_output=True,
+                    text=True,
+                    check=False,
+                    **identity,
+                )
+            except OSError:
+                continue
+            if "ModuleNotFoundError" not in done.stderr:
+                return done
+        pytest.skip("no Python here that an ordinary user may run")
+
+    return run  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("command", [["status"], ["up"], ["down"], ["alerts", "list"]])
+def test_a_folder_of_somebody_else_is_one_sentence(
+    as_somebody: Callable[..., subprocess.CompletedProcess[str]],
+    tmp_path: Path,
+    command: list[str],
+) -> None:
+    home = tmp_path / "locked" / "home"
+    home.mkdir(parents=True)
+    home.parent.chmod(0o700 if os.geteuid() == 0 else 0o000)
+    done = as_somebody(*command, home=home)
+    home.parent.chmod(0o700)
+    assert done.returncode == 1, done
+    assert "Traceback" not in done.stderr
+    assert done.stderr.count("verdigrid: ") == 1
+    assert str(home) in done.stderr
+    assert "Permission denied" in done.stderr
+
+
+# --- dispatch ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("day", ["tomorrow", "2026-13-01", "2026-06-31"])
+def test_a_day_that_is_none_is_named(installed: City, run: Run, day: str) -> None:
+    assert run("dispatch", "--day", day).sentence == f"{day!r} is no day; write it as YYYY-MM-DD."
+
+
+def test_a_day_that_is_too_far_is_named(installed: City, run: Run) -> None:
+    sentence = run("dispatch", "--day", "2026-06-30").sentence
+    assert "2026-06-30 lies more than two days ahead" in sentence
+    assert "2026-06-25" in sentence
+
+
+def test_a_dispatch_is_compared_with_the_uncontrolled_day(
+    installed: City, run: Run, write: Callable[..., None], now: datetime
+) -> None:
+    yesterday = datetime(2026, 6, 23, 16, tzinfo=UTC)
+    for i in range(3):
+        write({f"tiny/load-00{i}/p_mw": 0.5}, yesterday, now, QUARTER_HOUR)
+    said = run("dispatch", "--day", "2026-06-24", "--json")
+    assert said.code == 0, said.err
+    found = json.loads(said.out)
+    assert found["status"] == "optimal"
+    assert found["violations"] == []
+    # 1.5 MW: 8 hours at 400 and 16 at 800 CNY/MWh, and what little the line loses.
+    assert found["baseline"]["cost_cny"] == pytest.approx(1.5 * (8 * 400 + 16 * 800), rel=0.01)
+    assert found["planned"]["cost_cny"] < found["baseline"]["cost_cny"]
+    shown = run("dispatch", "--day", "2026-06-24")
+    assert shown.code == 0
+    assert "Dispatch of 2026-06-24" in shown.out
+    assert "AC check clean" in shown.err
+
+
+def test_a_dispatch_without_solution_says_so_and_ends_with_2(
+    run: Run,
+    installed: City,
+    with_site: Callable[..., City],
+) -> None:
+    full = {"p_max_mw": 0.001, "e_max_mwh": 2.0, "soc_end": 1.0}
+    assets = [
+        replace(a, parameters=full) if a.id == "battery-000" else a for a in installed.site.assets
+    ]
+    with_site(assets=tuple(assets))
+    said = run("dispatch", "--json")
+    assert said.code == 2, said.err
+    assert json.loads(said.out)["status"] == "infeasible"
+    shown = run("dispatch")
+    assert shown.code == 2
+    assert "Status infeasible" in shown.err
+
+
+# --- ingest ------------------------------------------------------------------------------------
+
+
+def test_a_file_of_readings_is_imported_once(installed: City, run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "readings [a].csv"
+    file.write_text(
+        "device,tag,unit,ts,value\n"
+        "meter-0,p,kW,2026-06-25T11:45:00+08:00,1500\n"
+        "meter-9,p,kW,2026-06-25T11:45:00+08:00,1500\n"
+    )
+    counts = {"file": str(file), "read": 2, "stored": 1, "duplicates": 0, "rejected": 1}
+    assert json.loads(run("ingest", "file", file, "--json").out) == [counts]
+    again = {**counts, "stored": 0, "duplicates": 1}
+    assert json.loads(run("ingest", "file", file, "--json").out) == [again]
+    with installed.database.connection() as connection:
+        (row,) = readings.latest(connection).itertuples()
+    assert (row.key, row.value) == ("tiny/load-000/p_mw", 1.5)
+    assert row.ts == datetime(2026, 6, 25, 3, 45, tzinfo=UTC)
+
+
+def test_a_file_that_is_none_is_named(installed: City, run: Run, tmp_path: Path) -> None:
+    missing = tmp_path / "[/nothing].csv"
+    assert run("ingest", "file", missing).sentence == f"There is no file {missing}."
+    broken = tmp_path / "broken.csv"
+    broken.write_bytes(b"\x00\xff\xfe")
+    assert "broken.csv" in run("ingest", "file", broken).sentence
+    headless = tmp_path / "headless.csv"
+    headless.write_text("meter-0,p,kW,2026-06-25T11:45:00+08:00,1500\n")
+    assert "headless.csv" in run("ingest", "file", headless).sentence
+    other = tmp_path / "readings.xml"
+    other.write_text("<a/>")
+    assert "xml" in run("ingest", "file", other).sentence
+    parquet = tmp_path / "readings.parquet"
+    parquet.write_text("device,tag,unit,ts,value\n")
+    assert "readings.parquet" in run("ingest", "file", parquet).sentence
+
+
+def test_the_protocols_need_no_database(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VERDIGRID_DATABASE_URL", NOWHERE)
+    names = {row["name"] for row in json.loads(run("ingest", "protocols", "--json").out)}
+    assert {"chirpstack", "senml", "csv", "parquet"} <= names
+
+
+# --- site --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def description(site: Site, tmp_path: Path) -> Path:
+    file = tmp_path / "city.json"
+    file.write_text(json.dumps(to_tree(site)), "utf-8")
+    return file
+
+
+def test_a_city_goes_in_and_comes_out_again(
+    database: Database,
+    database_url: str,
+    site: Site,
+    run: Run,
+    description: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("VERDIGRID_DATABASE_URL", database_url)
+    grid = tmp_path / "grid.json"
+    grid.write_text(site.network_json)
+    said = run("site", "load", description, "--network", grid, "--json")
+    assert (said.code, json.loads(said.out)["saved"]) == (0, True)
+    with database.connection() as connection:
+        assert sites.load(connection) == site
+        assert users.all_users(connection) == []  # describing a city makes no accounts
+    out, out_grid = tmp_path / "out.json", tmp_path / "out-grid.json"
+    assert run("site", "export", out, "--network", out_grid).code == 0
+    assert json.loads(out.read_text()) == json.loads(description.read_text())
+    assert out_grid.read_text() == site.network_json
+    shown = json.loads(run("site", "show", "--json").out)
+    assert shown["assets"]["meter"] == 3
+
+
+def test_a_real_city_in_the_place_of_the_sandbox_closes_its_accounts(
+    installed: City, site: Site, run: Run, tmp_path: Path
+) -> None:
+    ensure_demo_accounts(installed.database, "ent-a")
+    file = tmp_path / "real.json"
+    file.write_text(json.dumps(to_tree(replace(site, simulated=False))))
+    assert run("site", "load", file).code == 0
+    limits = SessionLimits(timedelta(hours=1), timedelta(hours=1))
+    token = sign_in(installed.database, "admin", DEMO_PASSWORD, now=wall_now(), limits=limits)
+    assert token is None
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (None, "cannot be read"),
+        ("{", "is no JSON"),
+        ("[" * 100_000, "is no JSON"),
+        ("[]", "must be a JSON object"),
+        ('{"assets": [{}]}', r"assets\[0\] in the description of the city"),
+    ],
+)
+def test_a_description_that_cannot_be_used_changes_nothing(
+    installed: City, run: Run, tmp_path: Path, text: str | None, said: str
+) -> None:
+    file = tmp_path / "city.json"
+    if text is not None:
+        file.write_text(text)
+    assert re.search(said, run("site", "load", file).sentence)
+    with installed.database.connection() as connection:
+        assert sites.load(connection) == installed.site
+
+
+def test_a_grid_that_cannot_be_used_changes_nothing(
+    installed: City, run: Run, description: Path, tmp_path: Path
+) -> None:
+    grid = tmp_path / "grid.json"
+    grid.write_text("{")
+    run("site", "load", description, "--network", grid).sentence  # noqa: B018 - it asserts
+    with installed.database.connection() as connection:
+        assert sites.load(connection) == installed.site
+
+
+def test_a_place_that_cannot_be_written_is_named(installed: City, run: Run, tmp_path: Path) -> None:
+    target = tmp_path / "no" / "such" / "folder.json"
+    assert f"The file {target} cannot be written" in run("site", "export", target).sentence
+
+
+# --- what is there -----------------------------------------------------------------------------
+
+LOOKS_LIKE_MARKUP = "[/red] [bold]x[/bold] [/]"
+
+
+def test_what_came_over_the_wire_is_shown_as_it_is(
+    installed: City, run: Run, now: datetime
+) -> None:
+    with installed.database.connection() as connection:
+        payload = LOOKS_LIKE_MARKUP.encode() + b"\xff"
+        quarantine.add(connection, [Rejected("mqtt", LOOKS_LIKE_MARKUP, payload, now)])
+    shown = run("quarantine", "list")
+    assert shown.code == 0
+    assert LOOKS_LIKE_MARKUP in shown.out
+    assert LOOKS_LIKE_MARKUP in run("quarantine", "counts").out
+    (row,) = json.loads(run("quarantine", "list", "--json").out)
+    assert row["payload"] == LOOKS_LIKE_MARKUP + "\N{REPLACEMENT CHARACTER}"
+    assert json.loads(run("quarantine", "counts", "--json").out) == {LOOKS_LIKE_MARKUP: 1}
+
+
+def test_every_answer_in_json_can_be_read(
+    installed: City, run: Run, write: Callable[..., None], now: datetime
+) -> None:
+    for i in range(3):
+        write({f"tiny/load-00{i}/p_mw": 0.5}, now - timedelta(hours=3), now, QUARTER_HOUR)
+    Bookkeeping(installed).footprints(now)
+    for arguments in (
+        ["alerts", "list"],
+        ["alerts", "list", "--all"],
+        ["ledger", "list"],
+        ["ledger", "balances"],
+        ["ledger", "verify"],
+        ["forecast", "scores"],
+        ["quarantine", "list"],
+        ["site", "show"],
+        ["account", "list"],
+    ):
+        said = run(*arguments, "--json")
+        assert said.code == 0, said.err
+        json.loads(said.out)
+        assert run(*arguments).code == 0
+    assert json.loads(run("ledger", "verify", "--json").out)["findings"] == []
+    (a, b) = (
+        r
+        for r in json.loads(run("ledger", "balances", "--json").out)
+        if "scope2" in r["account"] and r["owner"] == "ent-b"
+    )
+    # 0.5 MW for 3 hours are 1.5 MWh; 0.5306 and 0.5827 kg/kWh; decimals stay decimals.
+    assert {a["balance"], b["balance"]} == {"795.9000", "874.0500"}
+
+
+def test_a_ledger_that_was_tampered_with_ends_with_2(
+    installed: City, run: Run, write: Callable[..., None], now: datetime, database: Database
+) -> None:
+    write({"tiny/load-002/p_mw": 0.5}, now - timedelta(hours=3), now, QUARTER_HOUR)
+    Bookkeeping(installed).footprints(now)
+    with database.connection() as connection:
+        connection.execute("ALTER TABLE ledger_entry DISABLE TRIGGER ALL")
+        connection.execute("UPDATE ledger_entry SET memo = 'less' WHERE sequence = 2")
+    said = run("ledger", "verify", "--json")
+    assert said.code == 2
+    assert json.loads(said.out)["findings"]
+    assert "is broken" in run("ledger", "verify").err
+
+
+def test_an_alert_is_acknowledged_by_its_number(installed: City, run: Run) -> None:
+    AlertWatch(installed).check(installed.now())
+    number = json.loads(run("alerts", "list", "--json").out)[0]["id"]
+    assert run("alerts", "ack", number, "--comment", "seen", "--by", "li").code == 0
+    with installed.database.connection() as connection:
+        (found,) = [a for a in alerts.active(connection) if a.id == number]
+    assert (found.acknowledged_by, found.comment) == ("li", "seen")
+    assert "no open alert 4711" in run("alerts", "ack", "4711").sentence
+
+
+def test_a_forecast_is_made_at_the_console(
+    installed: City, run: Run, write: Callable[..., None], now: datetime
+) -> None:
+    write(
+        {f"tiny/load-00{i}/p_mw": 0.5 for i in range(3)}, now - timedelta(days=9), now, QUARTER_HOUR
+    )
+    said = run("forecast", "run", "--json")
+    assert said.code == 0, said.err
+    assert json.loads(said.out)["series"] == 6  # three loads, one PV, and their two totals
+
+
+def test_a_number_that_is_none_is_null(capsys: pytest.CaptureFixture[str]) -> None:
+    emit_json({"a": float("nan"), "b": [float("inf"), 1.5], "c": {"d": (float("-inf"),)}})
+    assert json.loads(capsys.readouterr().out) == {"a": None, "b": [None, 1.5], "c": {"d": [None]}}
+    emit_table("Empty", ("a",), [])
+    assert capsys.readouterr().out == "Empty: none.\n"
+
+
+def test_the_console_script_is_this_command_line() -> None:
+    installed_script = shutil.which("verdigrid", path=str(Path(sys.executable).parent))
+    if installed_script is None:
+        pytest.skip("the project is not installed in this environment")
+    done = subprocess.run([installed_script, "--help"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert "Commands" in done.stdout
