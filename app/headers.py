@@ -1,6 +1,8 @@
-"""ASGI middleware: the security headers of every answer."""
+"""ASGI middleware: the headers of every answer."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -19,11 +21,16 @@ SECURITY_HEADERS = {
 }
 
 
-class SecurityHeaders:
-    """Adds SECURITY_HEADERS where an answer has not set them itself."""
+SIMULATED_HEADERS = {"X-Verdigrid-Simulated": "true"}
+"""On every answer of a simulated city, so that no figure of it travels as a real one."""
 
-    def __init__(self, app: ASGIApp) -> None:
+
+class AnswerHeaders:
+    """Adds ``headers`` where an answer has not set them itself."""
+
+    def __init__(self, app: ASGIApp, headers: Mapping[str, str]) -> None:
         self._app = app
+        self._headers = dict(headers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -34,7 +41,7 @@ class SecurityHeaders:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                for name, value in SECURITY_HEADERS.items():
+                for name, value in self._headers.items():
                     headers.setdefault(name, value)
             await send(message)
 

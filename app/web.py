@@ -17,7 +17,7 @@ from app.accountgate import AccountGate
 from app.actions import CityActions
 from app.api import api_router
 from app.auth import SessionLimits, current_account
-from app.headers import SECURITY_HEADERS, SecurityHeaders
+from app.headers import SECURITY_HEADERS
 from app.health import health_router
 from app.settings import Settings
 from app.signin import signin_router
@@ -61,7 +61,8 @@ def create_app(settings: Settings, city: City) -> FastAPI:
         redoc_url=None,
         lifespan=lifespan,
     )
-    server.add_middleware(SecurityHeaders)
+    marks = SIMULATED_HEADERS if city.site.simulated else {}
+    server.add_middleware(AnswerHeaders, headers={**SECURITY_HEADERS, **marks})
     server.add_middleware(AccountGate, database=city.database, limits=limits)
     server.include_router(health_router(city))
     server.include_router(signin_router(city, limits))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from datetime import date, timedelta
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -16,8 +16,8 @@ from app.planning import Horizon, network_of, run_plan
 from app.progress import console
 from app.wiring import City, load_city, open_database
 from core.errors import ConfigurationError
-from core.timeaxis import local_date, local_day, zone
-from optimization.result import Status
+from core.timeaxis import from_datetime64, local_date, local_day, zone
+from optimization.result import Plan, Status
 
 FIGURES = (
     ("total_cny", "Cost with wear and carbon", "CNY"),
@@ -61,9 +61,16 @@ def command(
     plan = made.plan
     clean = plan.status is Status.OPTIMAL and not plan.violations
     seconds = time.monotonic() - started
-    summary: dict[str, Any] = {"run_id": made.run_id, "seconds": seconds, **plan.summary()}
     if as_json:
-        emit_json(summary)
+        emit_json(
+            {
+                "run_id": made.run_id,
+                "simulated": city.site.simulated,
+                "seconds": seconds,
+                **plan.summary(),
+                "price_cny_per_mwh": _prices(plan),
+            }
+        )
     else:
         _show(plan, horizon, city, seconds)
     if not clean:
@@ -86,7 +93,18 @@ def _day(city: City, text: str) -> Horizon:
     return Horizon(start, end, known_at=min(now, end))
 
 
-def _show(plan: Any, horizon: Horizon, city: City, seconds: float) -> None:
+def _prices(plan: Plan) -> dict[str, float]:
+    """The marginal price of each step by its beginning; empty for a plan without numbers."""
+    if plan.numbers is None:
+        return {}
+    price = plan.schedule["price_cny_per_mwh"]
+    return {
+        from_datetime64(ts).isoformat(): round(float(value), 3)
+        for ts, value in zip(price.time.to_numpy(), price.to_numpy(), strict=True)
+    }
+
+
+def _show(plan: Plan, horizon: Horizon, city: City, seconds: float) -> None:
     tz = zone(city.site.timezone)
     rows = []
     for name, title, unit in FIGURES:
@@ -96,7 +114,7 @@ def _show(plan: Any, horizon: Horizon, city: City, seconds: float) -> None:
         rows.append((title, unit, before, after, change))
     day = horizon.start.astimezone(tz).date()
     emit_table(
-        f"Dispatch of {day} ({city.site.timezone})",
+        f"Dispatch of {day} ({city.site.timezone}{', simulated' if city.site.simulated else ''})",
         ("figure", "unit", "uncontrolled", "planned", "change"),
         rows,
     )
@@ -106,6 +124,12 @@ def _show(plan: Any, horizon: Horizon, city: City, seconds: float) -> None:
     console.print(
         f"Status {plan.status}, AC check {verdict}, {plan.rounds} rounds, {seconds:.1f} s."
     )
+    prices = _prices(plan)
+    if prices:
+        low, high = min(prices.values()), max(prices.values())
+        console.print(
+            f"Marginal price of a step: {low:.0f} to {high:.0f} CNY/MWh (--json has all)."
+        )
     for finding in plan.violations:
         console.print(f"  {finding}", markup=False)
     for reason in plan.reasons[:8]:

@@ -74,6 +74,8 @@ def test_dispatch_is_optimal_and_clean_on_the_ac_grid(city: RunningCity) -> None
     plan = json.loads(out.stdout)
     assert plan["status"] == "optimal"
     assert plan["planned"]["violations"] == 0
+    assert plan["simulated"] is True
+    assert len(plan["price_cny_per_mwh"]) == 96
     assert plan["baseline"]["violations"] > 0, "the day is chosen so that control is needed"
     # The uncontrolled day feeds more into the upstream grid than it takes: keeping the limit may
     # cost more than breaking it, so that the bill proves nothing here.
@@ -100,7 +102,9 @@ def test_the_ledger_proves_itself(city: RunningCity) -> None:
 
 def test_the_interface_keeps_to_its_permissions(city: RunningCity) -> None:
     with httpx.Client(base_url=city.url, timeout=30.0) as visitor:
-        assert len(visitor.get("/api/v1/air").json()) == 13
+        air = visitor.get("/api/v1/air")
+        assert len(air.json()) == 13
+        assert air.headers["X-Verdigrid-Simulated"] == "true"
         assert visitor.get("/api/v1/plans").status_code == 403
         assert visitor.get("/api/v1/nothing").status_code == 404
         form = {"name": "operator", "password": "verdigrid-demo"}
