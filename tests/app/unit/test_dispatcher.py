@@ -43,9 +43,8 @@ def _forecast(city: City, now: datetime) -> None:
     """Loads of 1 MW, 0.3 MW of sun at any hour, a battery that is half full."""
     times = steps(now, now + 2 * DAY, QUARTER_HOUR)
     expected = {f"tiny/load-00{i}/p_mw": 1 / 3 for i in range(3)} | {"tiny/pv-000/p_mw": 0.3}
-    values = np.broadcast_to(
-        np.array(list(expected.values()))[None, :, None], (len(times), 3 + 1, 1)
-    )
+    each = np.array(list(expected.values()))[np.newaxis, :, np.newaxis]
+    values = np.broadcast_to(each, (len(times), len(expected), 1))
     array = xr.DataArray(
         values,
         dims=("time", "series", "quantile"),
@@ -114,15 +113,11 @@ def test_a_newer_plan_replaces_the_retained_one(
 
 def test_a_generator_is_told_only_the_steps_in_which_it_is_held_back(now: datetime) -> None:
     times = steps(now, now + HOUR, QUARTER_HOUR)
+    planned = np.array([[1.0, 1.0], [0.5, 0.0], [0.99999, 1.0], [0.0, 1.0]])
     made: Any = SimpleNamespace(
         plan=SimpleNamespace(
             schedule=xr.Dataset(
-                {
-                    "p_mw": (
-                        ("time", "asset"),
-                        np.array([[1.0, 1.0], [0.5, 0.0], [0.99999, 1.0], [0, 1]]),
-                    )
-                },
+                {"p_mw": (("time", "asset"), planned)},
                 {"time": times, "asset": ["pv-000", "battery-000"]},
             )
         ),

@@ -36,9 +36,8 @@ def test_the_hour_that_does_not_exist_has_no_price_and_the_one_that_repeats_has_
 
 def test_every_quarter_of_an_hour_has_the_price_of_its_hour() -> None:
     start = datetime(2026, 6, 24, 16, tzinfo=UTC)
-    found = import_price(
-        BY_HOUR, steps(start, start + timedelta(hours=2), QUARTER_HOUR), "Asia/Shanghai"
-    )
+    times = steps(start, start + timedelta(hours=2), QUARTER_HOUR)
+    found = import_price(BY_HOUR, times, "Asia/Shanghai")
     assert list(found) == [0] * 4 + [1] * 4
 
 
