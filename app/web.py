@@ -17,7 +17,7 @@ from app.accountgate import AccountGate
 from app.actions import CityActions
 from app.api import api_router
 from app.auth import SessionLimits, current_account
-from app.headers import SECURITY_HEADERS
+from app.headers import SECURITY_HEADERS, SIMULATED_HEADERS, AnswerHeaders
 from app.health import health_router
 from app.settings import Settings
 from app.signin import signin_router
@@ -61,8 +61,8 @@ def create_app(settings: Settings, city: City) -> FastAPI:
         redoc_url=None,
         lifespan=lifespan,
     )
-    marks = SIMULATED_HEADERS if city.site.simulated else {}
-    server.add_middleware(AnswerHeaders, headers={**SECURITY_HEADERS, **marks})
+    headers = SECURITY_HEADERS | (SIMULATED_HEADERS if city.site.simulated else {})
+    server.add_middleware(AnswerHeaders, headers=headers)
     server.add_middleware(AccountGate, database=city.database, limits=limits)
     server.include_router(health_router(city))
     server.include_router(signin_router(city, limits))
@@ -87,7 +87,7 @@ def create_app(settings: Settings, city: City) -> FastAPI:
     @server.exception_handler(Exception)
     def unexpected(_: Request, __: Exception) -> Response:
         # Starlette answers this one outside of every middleware, so it brings its own headers.
-        return JSONResponse({"error": WENT_WRONG}, 500, SECURITY_HEADERS)
+        return JSONResponse({"error": WENT_WRONG}, 500, headers)
 
     create_dash(
         server,
