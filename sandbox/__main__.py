@@ -14,7 +14,7 @@ from rich.console import Console
 from core.errors import VerdigridError
 from core.sites import Site
 from core.timeaxis import parse
-from sandbox import city, materials, state
+from sandbox import city, materialcache, state
 from sandbox.citytime import CITY_START, LOCAL
 from sandbox.world import World
 
@@ -38,7 +38,7 @@ CacheOption = Annotated[
 
 
 def _world(seed: int, cache: Path) -> tuple[World, Site]:
-    source = materials.load(cache)
+    source = materialcache.load(cache)
     site = city.build(source, seed)
     return World(source, site, seed), site
 

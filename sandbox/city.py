@@ -11,7 +11,7 @@ import numpy as np
 from core.series import Series
 from core.sites import Asset, AssetKind, Enterprise, Site, Tag
 from core.timeaxis import QUARTER_HOUR
-from sandbox import air, materials, names
+from sandbox import air, materialcache, names
 from sandbox.citytime import CITY_START, TIMEZONE
 from sandbox.devices import (
     CHIRPSTACK_TAGS,
@@ -86,7 +86,7 @@ def describe(seed: int = 1, *, cache: Path | None = None) -> Site:
     seed decides which distribution areas belong to which enterprise.
     cache: a folder in which what was read out of SimBench is kept; it saves ten seconds.
     """
-    return build(materials.load(cache), seed)
+    return build(materialcache.load(cache), seed)
 
 
 def build(source: Materials, seed: int = 1) -> Site:

@@ -109,3 +109,29 @@ def profile(asset: Asset, name: str, values: np.ndarray | None, steps: int) -> n
             f"The envelope of {asset.id} needs {name} for each of {steps} steps."
         )
     return np.asarray(np.maximum(np.asarray(values, dtype=float), 0.0))
+
+
+def curtailable(
+    asset: Asset,
+    *,
+    times: np.ndarray,
+    dt_h: float,  # noqa: ARG001 - one signature for all types
+    available_mw: np.ndarray | None = None,
+    demand_mw: np.ndarray | None = None,  # noqa: ARG001
+    soc: float | None = None,  # noqa: ARG001
+    timezone: str = "UTC",  # noqa: ARG001
+) -> Envelope:
+    """The envelope of what follows sun or wind: between nothing and ``available_mw``.
+
+    Parameter: curtailment_cost_cny_per_mwh (0), owed for each MWh not produced.
+    """
+    available = profile(asset, "available_mw", available_mw, len(times))
+    return Envelope(
+        asset=asset.id,
+        kind=asset.kind,
+        element=asset.element,
+        element_index=asset.element_index,
+        p_min_mw=np.zeros(len(times)),
+        p_max_mw=available,
+        cost_cny_per_mwh=parameter(asset, "curtailment_cost_cny_per_mwh", 0.0),
+    )

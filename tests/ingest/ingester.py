@@ -13,31 +13,13 @@ import sys
 import threading
 from datetime import UTC, datetime
 
-import numpy as np
-
-from core.readings import Rejected
+from app.wiring import StoreSink
 from core.sites import Tag
 from ingest.mapping import TagMap
 from ingest.mqtt import MqttSettings, run_mqtt
 from ingest.pipeline import BatchSettings, Status
-from store import quarantine, readings, series
+from store import series
 from store.database import Database
-
-
-class StoreSink:
-    """As app wires it: each call is one transaction."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    def write(self, batch: np.ndarray) -> tuple[int, int]:
-        with self._database.connection() as connection:
-            result = readings.write(connection, batch)
-        return result.inserted, result.duplicates
-
-    def quarantine(self, rejected: list[Rejected]) -> None:
-        with self._database.connection() as connection:
-            quarantine.add(connection, rejected)
 
 
 def receive(url: str, port: int) -> None:

@@ -5,40 +5,23 @@ from __future__ import annotations
 import json
 import queue
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
-import numpy as np
 import psycopg
 import pytest
 
-from core.readings import Rejected
+from app.wiring import StoreSink
 from core.sites import Tag
 from core.timeaxis import parse
 from ingest.files import ImportReport, import_file
 from ingest.mapping import TagMap
 from ingest.pipeline import BatchSettings, Message, Pipeline
 from ingest.protocols import find
-from store import quarantine, readings, series
+from store import readings, series
 from store.database import Database
 
 KEY = "demo/meter-1/p_mw"
 START = "2026-06-22T00:00:00Z"
-
-
-class StoreSink:
-    """As app wires it: each call is one transaction."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    def write(self, batch: np.ndarray) -> tuple[int, int]:
-        with self._database.connection() as connection:
-            result = readings.write(connection, batch)
-        return result.inserted, result.duplicates
-
-    def quarantine(self, rejected: Sequence[Rejected]) -> None:
-        with self._database.connection() as connection:
-            quarantine.add(connection, list(rejected))
 
 
 @pytest.fixture

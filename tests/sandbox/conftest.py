@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from core.sites import Site
-from sandbox import city, materials
+from sandbox import city, materialcache
 from sandbox.materials import Materials
 
 
@@ -18,7 +18,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def source(cache: Path) -> Materials:
-    return materials.load(cache)
+    return materialcache.load(cache)
 
 
 @pytest.fixture(scope="session")

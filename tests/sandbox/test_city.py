@@ -12,7 +12,7 @@ import pytest
 from core.sites import AssetKind, Site
 from core.units import linear
 from core.variables import VARIABLES
-from sandbox import city, materials
+from sandbox import city, materialcache
 from sandbox.materials import Materials
 
 
@@ -106,7 +106,7 @@ def test_batteries_name_all_that_a_plan_needs(site: Site) -> None:
 
 
 def test_kept_materials_are_the_ones_read(cache: Path, source: Materials) -> None:
-    again = materials.load(cache)
+    again = materialcache.load(cache)
     assert again.network_json == source.network_json
     np.testing.assert_array_equal(again.profiles, source.profiles)
     np.testing.assert_array_equal(again.loads.profile, source.loads.profile)
@@ -118,10 +118,10 @@ def test_a_broken_kept_file_is_made_anew(
     from sandbox import simbenchsource
 
     monkeypatch.setattr(simbenchsource, "extract", lambda: source)
-    materials.load(tmp_path)
+    materialcache.load(tmp_path)
     (kept,) = tmp_path.iterdir()
     whole = kept.read_bytes()
     for broken in (whole[: len(whole) // 2], b"PK\x03\x04 half a file", b""):
         kept.write_bytes(broken)
-        assert materials.load(tmp_path).network_json == source.network_json
+        assert materialcache.load(tmp_path).network_json == source.network_json
         assert kept.stat().st_size == len(whole)
