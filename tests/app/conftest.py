@@ -1,4 +1,4 @@
-"""A whole city, started as a newcomer starts it: one for all end-to-end tests."""
+"""A whole city, started as a newcomer starts it: one for all end-to-end tests of a module."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class RunningCity:
         pytest.fail(f"{what}: not within {timeout_s:.0f} s\n{logs}")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def city(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningCity]:
     home = tmp_path_factory.mktemp("city") / "home"
     web, broker = free_port(), free_port()
