@@ -225,7 +225,7 @@ def as_somebody() -> Iterator[Callable[..., subprocess.CompletedProcess[str]]]:
     return run  # type: ignore[return-value]
 
 
-@pytest.mark.parametrize("command", [["status"], ["up"], ["down"], ["alerts", "list"]])
+@pytest.mark.parametrize("command", [["status"], ["up"], ["alerts", "list"]])
 def test_a_folder_of_somebody_else_is_one_sentence(
     as_somebody: Callable[..., subprocess.CompletedProcess[str]],
     tmp_path: Path,

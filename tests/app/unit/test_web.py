@@ -279,7 +279,7 @@ def signed_in_admin(signed_in: Callable[[str], httpx.Client]) -> httpx.Client:
     hours=st.none() | st.integers(0, 24 * 40),
 )
 @settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 def test_no_question_whatever_ends_in_an_error_of_ours(
     signed_in_admin: httpx.Client,
