@@ -18,6 +18,10 @@ from store.database import Database
 COOKIE = "verdigrid_session"
 
 
+ANONYMOUS = ("/healthz", "/readyz")
+"""Answered without asking who it is: they must not wait for a database that is away."""
+
+
 class AccountGate:
     """Binds the account of the session cookie to the request."""
 
@@ -29,7 +33,8 @@ class AccountGate:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] in ("http", "websocket"):
-            token = Request(scope).cookies.get(COOKIE, "") if scope["type"] == "http" else ""
+            asks = scope["type"] == "http" and scope["path"] not in ANONYMOUS
+            token = Request(scope).cookies.get(COOKIE, "") if asks else ""
             account = None
             if token:
                 account = await anyio.to_thread.run_sync(self._find, token)
