@@ -32,7 +32,6 @@ HISTORY = timedelta(days=28)
 SCORED = timedelta(hours=6)
 """Forecasts are scored over the first hours after they were made."""
 LOAD_MODEL = "gradient_boosted"
-NAIVE_MODEL = "seasonal_naive"
 PV_MODEL = "clear_sky_index"
 PERSISTENCE_MODEL = "persistence"
 LOADS = (AssetKind.METER, AssetKind.EV_CHARGER, AssetKind.FLEXIBLE_LOAD)

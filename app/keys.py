@@ -8,7 +8,6 @@ from datetime import timedelta
 from core.series import Series, SeriesKind
 from core.sites import Asset, AssetKind, Site
 
-GENERATION = (AssetKind.PV, AssetKind.WIND, AssetKind.GENERATOR)
 TOTALS = {
     "load-total": (AssetKind.METER, AssetKind.EV_CHARGER, AssetKind.FLEXIBLE_LOAD),
     "pv-total": (AssetKind.PV,),

@@ -22,6 +22,7 @@ import numpy as np
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
+from app.wiring import StoreSink
 from core.readings import Rejected
 from core.series import Series
 from core.sites import Tag
@@ -29,7 +30,7 @@ from ingest.broker import Broker
 from ingest.mapping import TagMap
 from ingest.mqtt import MqttSettings, run_mqtt
 from ingest.pipeline import Status
-from store import readings, series
+from store import series
 from store.database import Database
 from store.embedded import EmbeddedServer
 from store.migrate import migrate
@@ -41,16 +42,8 @@ _FIRST_S = 1_782_057_600  # 2026-06-22 00:00 +08:00
 _LONGEST_S = 60.0
 
 
-class _Table:
-    """Stores every batch in a transaction of its own."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    def write(self, batch: np.ndarray) -> tuple[int, int]:
-        with self._database.connection() as connection:
-            result = readings.write(connection, batch)
-        return result.inserted, result.duplicates
+class _Table(StoreSink):
+    """The application's own sink; nothing of what is sent here may be refused."""
 
     def quarantine(self, rejected: Sequence[Rejected]) -> None:
         raise AssertionError(rejected[0].reason)

@@ -90,4 +90,4 @@ class Site:
     tags: tuple[Tag, ...]
     plan_resolution: timedelta = timedelta(minutes=15)
     parameters: dict[str, Any] = field(default_factory=dict)
-    """Tariff, limits and factor zone of the city, as app/planning.py documents them."""
+    """Tariff, limits and factor zone of the city, as app/tariffs.py documents them."""

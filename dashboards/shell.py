@@ -17,7 +17,6 @@ from dashboards.address import View
 from dashboards.facts import CityFacts
 from dashboards.texts import Words
 
-TICK_MS = 5_000
 RETRY_MS = 4_000
 FONTS = (
     'system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "Noto Sans CJK SC", '

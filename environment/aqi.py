@@ -35,7 +35,8 @@ POLLUTANTS = ("pm2_5", "pm10", "so2", "no2", "o3", "co")
 PUBLISHED_WITH_GAPS_ABOVE = 100
 PRIMARY_ABOVE = 50
 MINIMUM_STATION_SHARE = 0.75
-"""Share of a city's stations that must report, for a mean of the city (HJ 663)."""
+"""Share of a city's stations that must report, for a mean of the city (HJ 663; not checked
+against its text)."""
 
 _MICRO = 6
 _NAN_CODE = -1

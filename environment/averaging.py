@@ -20,9 +20,10 @@ MINIMUM_MINUTES = 45
 MINIMUM_OF_8_HOURS = 6
 MINIMUM_OF_A_DAY = 20
 MINIMUM_8H_MEANS = 14
-"""Of the 17 8-h means that lie inside a natural day (HJ 663)."""
+"""Of the 17 8-h means that lie inside a natural day (HJ 663; not checked against its text)."""
 O3_8H_LIMIT = 160.0
-"""µg/m3, grade 2: a daily maximum above it counts even with too few 8-h means (HJ 663)."""
+"""µg/m3, grade 2: a daily maximum above it counts even with too few 8-h means (HJ 663; not
+checked against its text)."""
 
 _WINDOW = 8
 

@@ -110,12 +110,6 @@ class Network:
         return _limit(self.net.trafo, "max_loading_percent", 100.0)
 
     @cached_property
-    def line_max_i_ka(self) -> np.ndarray:
-        """Rated current per line, all parallel systems together."""
-        line = self.net.line
-        return np.asarray(line.max_i_ka * line.df * line.parallel, dtype=float)
-
-    @cached_property
     def source_buses(self) -> np.ndarray:
         """Whether a bus is held by the upstream grid, shape (bus,); its voltage is given."""
         node = self.admittance.node_of_bus
