@@ -32,6 +32,8 @@ class Quality(IntFlag):
     CLOCK_SKEW = 16
     ESTIMATED = 32
     LATE = 64
+    MISSING_NEIGHBOUR = 128  # when it came, the interval before it was missing
+    CORRECTED = 256  # the value first stored is kept in the revision log
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,9 @@ class AssetKind(StrEnum):
     BATTERY = "battery"
     EV_CHARGER = "ev_charger"
     FLEXIBLE_LOAD = "flexible_load"
+    BUILDING = "building"
     AIR_STATION = "air_station"
+    NOISE_STATION = "noise_station"
     WEATHER_STATION = "weather_station"
     WATER_DISTRICT = "water_district"
     SUBSTATION = "substation"  # the exchange with the upstream grid
@@ -47,6 +49,8 @@ class Asset:
     element: str = ""
     element_index: int = -1
     parameters: dict[str, Any] = field(default_factory=dict)
+    district: str = ""
+    """The part of the city it stands in, for rates and searches; empty where nobody said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,56 @@ class Tag:
 
 
 @dataclass(frozen=True, slots=True)
+class ProfileTag:
+    """A value that every device of a profile has: its name on the wire and what it measures.
+
+    resolution_s: length of the interval a value stands for; 0 for instants.
+    """
+
+    tag: str
+    variable: str
+    unit: str
+    resolution_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceProfile:
+    """What all devices of one make have in common, so that a new one needs no description.
+
+    protocol: NAME of the protocol file the devices speak. pattern: which device names it is for,
+    with ``*`` and ``?`` as in a shell. register: whether an unknown device of this pattern becomes
+    an asset of ``kind`` by itself; otherwise its messages wait in quarantine.
+    parameters: what the protocol needs to know (timezone, password, interval_s, ...), as the
+    protocol file documents it.
+    """
+
+    name: str
+    protocol: str
+    pattern: str
+    kind: AssetKind
+    tags: tuple[ProfileTag, ...]
+    register: bool = False
+    district: str = ""
+    owner: str = ""
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A device that is asked instead of speaking by itself, as over Modbus.
+
+    parameters: as the protocol file documents them (unit id, timeout_s, ...).
+    """
+
+    protocol: str
+    device: str
+    host: str
+    port: int
+    interval_s: float = 10.0
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Site:
     """Everything that has to be known of a city before its first reading."""
 
@@ -91,3 +145,5 @@ class Site:
     plan_resolution: timedelta = timedelta(minutes=15)
     parameters: dict[str, Any] = field(default_factory=dict)
     """Tariff, limits and factor zone of the city, as app/tariffs.py documents them."""
+    profiles: tuple[DeviceProfile, ...] = ()
+    links: tuple[Link, ...] = ()

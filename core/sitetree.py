@@ -15,8 +15,10 @@ from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from core.errors import ConfigurationError, TimeError, VerdigridError
 from core.series import Series, SeriesKind
-from core.sites import Asset, AssetKind, Enterprise, Site, Tag
+from core.sites import Asset, AssetKind, DeviceProfile, Enterprise, Link, ProfileTag, Site, Tag
 from core.timeaxis import DAY, zone
+from core.units import linear
+from core.variables import variable
 
 T = TypeVar("T")
 
@@ -41,6 +43,8 @@ def from_tree(tree: Mapping[str, Any], network_json: str) -> Site:
     parts["enterprises"] = _each(parts, "enterprises", _enterprise)
     parts["series"] = _each(parts, "series", _series)
     parts["tags"] = _each(parts, "tags", lambda t: Tag(**t))
+    parts["profiles"] = _each(parts, "profiles", _profile)
+    parts["links"] = _each(parts, "links", lambda link: Link(**link))
     seconds = parts.pop("plan_resolution", 900.0)
     site = _made(
         "city",
@@ -120,6 +124,8 @@ def _check(site: Site) -> None:
     for number, enterprise in enumerate(site.enterprises):
         for missing in set(enterprise.assets) - assets:
             raise _unusable(f"enterprises[{number}]", f"there is no asset {missing!r}.")
+    _unique("profiles", [p.name for p in site.profiles])
+    _unique("links", [link.device for link in site.links])
     for number, tag in enumerate(site.tags):
         if tag.series_key not in keys:
             raise _unusable(f"tags[{number}]", f"there is no series {tag.series_key!r}.")
@@ -136,6 +142,17 @@ def _unique(what: str, names: Sequence[str]) -> set[str]:
 
 def _asset(tree: dict[str, Any]) -> Asset:
     return Asset(**tree | {"kind": AssetKind(tree["kind"])})
+
+
+def _profile(tree: dict[str, Any]) -> DeviceProfile:
+    tags = _each(tree, "tags", _profile_tag)
+    return DeviceProfile(**tree | {"kind": AssetKind(tree["kind"]), "tags": tags})
+
+
+def _profile_tag(tree: dict[str, Any]) -> ProfileTag:
+    made = ProfileTag(**tree)
+    linear(made.unit, variable(made.variable).unit)  # a wrong unit stops here, not at a reading
+    return made
 
 
 def _enterprise(tree: dict[str, Any]) -> Enterprise:

@@ -1,0 +1,1 @@
+-- Roll-ups, the newest reading of each series, and how long readings are kept.

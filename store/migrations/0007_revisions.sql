@@ -1,0 +1,1 @@
+-- Revisions of readings, receivers' beats, gaps.

@@ -1,0 +1,1 @@
+-- Tokens of machines, and what they sent under which idempotency key.
