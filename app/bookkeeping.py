@@ -24,7 +24,7 @@ from core.sites import Asset, AssetKind, Enterprise
 from core.timeaxis import DAY, HOUR, QUARTER_HOUR, floor_to, from_datetime64, steps, to_us
 from environment import aqi, averaging, standardset, water
 from store import footprints as footprint_store
-from store import indices, ledger, readings, series
+from store import indices, ledger, readings, series, writing
 from store.database import Connection
 
 log = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ class Bookkeeping:
                     continue
                 start = self._from(connection, key, end)
                 values = readings.read(connection, members, start, end, QUARTER_HOUR)
-                readings.write(connection, _sum(values, ids[key]))
+                writing.write(connection, _sum(values, ids[key]))
 
     def _from(self, connection: Connection, key: str, end: datetime) -> datetime:
         """Where a total has to be continued: a little before its last value, or far back."""

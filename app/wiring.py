@@ -17,7 +17,7 @@ from core.errors import ConfigurationError, StoreUnavailableError
 from core.readings import Rejected
 from core.sites import Site
 from ingest.mapping import TagMap
-from store import cityclock, migrate, quarantine, readings, series, sites
+from store import cityclock, migrate, quarantine, series, sites, writing
 from store.database import Database
 from store.embedded import EmbeddedServer
 
@@ -93,7 +93,7 @@ class StoreSink:
     def write(self, batch: np.ndarray) -> tuple[int, int]:
         """Store a batch; (inserted, duplicates). Raises StoreError."""
         with self._database.connection() as connection:
-            result = readings.write(connection, batch)
+            result = writing.write(connection, batch)
         return result.inserted, result.duplicates
 
     def quarantine(self, rejected: Sequence[Rejected]) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 
 from core.readings import READING_DTYPE
 from core.timeaxis import from_us
-from store import backend, copybinary, readings
+from store import backend, copybinary, writing
 from store.database import Connection, Database
 from store.embedded import EmbeddedServer
 from store.migrate import migrate
@@ -63,7 +63,7 @@ def _database() -> Iterator[Database]:
 
 
 def _ours(connection: Connection, batch: np.ndarray) -> None:
-    readings.write(connection, batch)
+    writing.write(connection, batch)
 
 
 def _insert(connection: Connection, batch: np.ndarray) -> None:
@@ -94,7 +94,7 @@ def rows() -> list[dict[str, object]]:
             backend.ensure(connection, (from_us(us).date() for us in days))
         for number in range(ROUNDS + 2):
             ours, copied, inserted = (_batch(3 * number + k, rng) for k in range(3))
-            text = readings.encode(readings.prepare(copied))  # prepared before the clock starts
+            text = writing.encode(writing.prepare(copied))  # prepared before the clock starts
             turns = [
                 ("ours", lambda c, b=ours: _ours(c, b)),
                 ("copy", lambda c, t=text: copybinary.send(c, _COPY, t)),
@@ -107,13 +107,13 @@ def rows() -> list[dict[str, object]]:
                     spent[name].append(seconds)
     return [
         _row(
-            "store.readings.write against raw COPY BINARY",
+            "store.writing.write against raw COPY BINARY",
             spent["ours"],
             spent["copy"],
             "the reference gets its bytes ready made, and cannot meet a duplicate",
         ),
         _row(
-            "store.readings.write against INSERT ON CONFLICT",
+            "store.writing.write against INSERT ON CONFLICT",
             spent["ours"],
             spent["insert"],
             "one statement over arrays",

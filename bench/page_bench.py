@@ -30,7 +30,7 @@ from core.sites import Asset, AssetKind, Site
 from core.timeaxis import HOUR, QUARTER_HOUR
 from dashboards.application import create
 from dashboards.context import DashContext
-from store import readings, series, sites
+from store import series, sites, writing
 from store.database import Database
 from store.embedded import EmbeddedServer
 from store.migrate import migrate
@@ -54,7 +54,7 @@ def _small_city(database: Database) -> None:
         series_id = series.register(connection, site.series)[key.key]
         midnight = NOW - 14 * HOUR
         values = ((series_id, midnight + i * QUARTER_HOUR, 3.0 + i / 50, 0) for i in range(56))
-        readings.write(connection, batch(values))
+        writing.write(connection, batch(values))
 
 
 class _NoActions:

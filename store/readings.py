@@ -1,115 +1,29 @@
-"""Readings, written once each however often they come, and read as arrays.
-
-A batch is copied straight into the table. Only when one of its keys is there already, the copy is
-undone and the batch goes through a staging table that skips what is there; only when one of its
-days has no partition yet, that is made and the batch copied again. Most batches are neither, and
-asking beforehand would make all of them pay.
-"""
+"""Readings, read as arrays; store/writing.py stores them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
-from psycopg.errors import CheckViolation, UniqueViolation
 from psycopg.sql import Literal
 
 from core.errors import StoreError
-from core.readings import READING_DTYPE, Quality
-from core.timeaxis import EPOCH, MICROSECOND, floor_to, from_us, to_us, utc
+from core.readings import Quality
+from core.timeaxis import EPOCH, MICROSECOND, floor_to, to_us, utc
 from core.variables import Aggregation, variable
 from store import backend, copybinary, sqltext
-from store.database import Connection, savepoint
+from store.database import Connection
 from store.frames import frame
 from store.series import Known, expect
 
 _SQL = sqltext.load("readings")
-_COLUMNS = (("series_id", ">i4"), ("ts", ">i8"), ("value", ">f8"), ("quality", ">i2"))
 _READ = (("series_id", ">i4"), ("ts", ">i8"), ("value", ">f8"))
-_DAY_US = 86_400_000_000
-_OLDEST_US, _NEWEST_US = 0, 4_102_444_800_000_000  # 1970 to 2100: beyond lie broken clocks
 _MOST_CELLS = 50_000_000
 _MOST_COUNTED = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class WriteResult:
-    """inserted + duplicates is the size of the batch."""
-
-    inserted: int
-    duplicates: int
-
-
-def prepare(batch: np.ndarray) -> np.ndarray:
-    """``batch`` in the order of the key, each key once: the last reading of a key wins.
-
-    Raises StoreError for another dtype, NaN or infinite values, or times outside 1970 to 2100.
-    """
-    if batch.dtype != READING_DTYPE or batch.ndim != 1:
-        raise StoreError("A batch of readings must be a one-dimensional array of READING_DTYPE.")
-    if not np.isfinite(batch["value"]).all():
-        raise StoreError(
-            "A batch of readings holds NaN or infinite values; a missing one is no row."
-        )
-    series_id, ts = batch["series_id"], batch["ts_us"]
-    if len(batch) and (ts.min() < _OLDEST_US or ts.max() >= _NEWEST_US):
-        raise StoreError("A batch of readings holds times outside the years 1970 to 2099.")
-    order = np.lexsort((ts, series_id))  # stable: equal keys stay in the order they came
-    ordered = batch.take(order)  # many times faster on records than batch[order]
-    last = np.ones(len(ordered), dtype=bool)
-    last[:-1] = (np.diff(ordered["series_id"]) != 0) | (np.diff(ordered["ts_us"]) != 0)
-    return ordered if last.all() else ordered[last]
-
-
-def encode(prepared: np.ndarray) -> bytearray:
-    """A prepared batch as the text of a binary COPY."""
-    columns = {name: prepared[name] for name in ("series_id", "value", "quality")}
-    columns["ts"] = copybinary.postgres_us(prepared["ts_us"])
-    return copybinary.encode(_COLUMNS, columns)
-
-
-def write(connection: Connection, batch: np.ndarray) -> WriteResult:
-    """Stores ``batch`` (READING_DTYPE, shape (n,), any order, duplicates allowed).
-
-    Within the batch the last reading of a key wins; one that is stored already stays. Writing the
-    same batch again changes nothing. Committed with the transaction of ``connection``.
-    Raises StoreError as ``prepare`` does.
-    """
-    prepared = prepare(batch)
-    if not len(prepared):
-        return WriteResult(0, len(batch))
-    text = encode(prepared)
-    try:
-        inserted = _insert(connection, text)
-    except CheckViolation:  # the table of readings has no check but the bounds of its partitions
-        backend.ensure(connection, _days(prepared))
-        inserted = _insert(connection, text)
-    return WriteResult(inserted, len(batch) - inserted)
-
-
-def _days(prepared: np.ndarray) -> list[date]:
-    return [from_us(int(day) * _DAY_US).date() for day in np.unique(prepared["ts_us"] // _DAY_US)]
-
-
-def _insert(connection: Connection, text: bytearray) -> int:
-    try:
-        with savepoint(connection):  # the attempt can be undone alone
-            return copybinary.send(connection, _SQL["copy"], text)
-    except UniqueViolation:
-        return _merge(connection, text)
-
-
-def _merge(connection: Connection, text: bytearray) -> int:
-    with savepoint(connection):
-        connection.execute(_SQL["staging"])
-        connection.execute(_SQL["clear"])  # of an earlier batch in the same transaction
-        copybinary.send(connection, _SQL["copy_staging"], text)
-        return connection.execute(_SQL["merge"]).rowcount
 
 
 def read(

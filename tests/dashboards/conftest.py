@@ -30,7 +30,7 @@ from core.sites import Asset, AssetKind, Enterprise, Site
 from core.timeaxis import HOUR, QUARTER_HOUR, steps
 from dashboards.application import create
 from dashboards.context import DashContext
-from store import alerts, footprints, forecasts, indices, ledger, readings, runs, series, sites
+from store import alerts, footprints, forecasts, indices, ledger, runs, series, sites, writing
 from store.database import Database
 from store.embedded import EmbeddedServer
 from store.migrate import migrate
@@ -220,7 +220,7 @@ def _write_readings(connection: Any, ids: dict[str, int], until: datetime) -> No
             for key, course_ in values.items()
         ]
     )
-    readings.write(connection, rows)
+    writing.write(connection, rows)
 
 
 def _write_forecasts(connection: Any) -> None:

@@ -13,10 +13,10 @@ import pytest
 from core.readings import READING_DTYPE, Quality, batch
 from core.series import Series
 from core.timeaxis import to_us
-from store import backend, readings, series
+from store import backend, readings, series, writing
 from store.database import Connection, Database
 from store.migrate import available, migrate
-from store.readings import WriteResult
+from store.writing import WriteResult
 
 START = datetime(2026, 6, 22, tzinfo=UTC)
 STEP = timedelta(minutes=15)
@@ -63,7 +63,7 @@ def test_two_days_with_repetitions_and_late_data(database: Database) -> None:
 
     def write(rows: np.ndarray) -> WriteResult:
         with database.connection() as connection:
-            return readings.write(connection, rows)
+            return writing.write(connection, rows)
 
     assert write(part(START, 96, 1.0)) == WriteResult(4800, 0)
     assert write(part(START + DAY, 48, 2.0)) == WriteResult(2400, 0)
@@ -107,7 +107,7 @@ class TestDecidedOnce:
         host, name, database = plain_beside_timescale
         with database.connection() as connection:
             rows = batch([(1, START, 1.0, 0), (2, START, 2.0, 0)])
-            assert readings.write(connection, rows) == WriteResult(2, 0)
+            assert writing.write(connection, rows) == WriteResult(2, 0)
         host.run("GRANT CREATE ON DATABASE {name} TO {role}", name=name, role=host.role)
         with database.session() as connection:
             connection.execute("CREATE EXTENSION timescaledb")
@@ -116,7 +116,7 @@ class TestDecidedOnce:
             with later.connection() as connection:
                 assert isinstance(backend.backend(connection), backend.Plain)
                 rows = batch([(2, START, 9.0, 0), (2, START + DAY, 3.0, Quality.LATE)])
-                assert readings.write(connection, rows) == WriteResult(1, 1)
+                assert writing.write(connection, rows) == WriteResult(1, 1)
                 found = connection.execute("SELECT series_id, value FROM reading ORDER BY ts, 1")
                 assert found.fetchall() == [(1, 1.0), (2, 2.0), (2, 3.0)]
         assert "was made without it and stays as it is" in caplog.text
@@ -130,5 +130,5 @@ class TestDecidedOnce:
             migrate(database)
             with database.connection() as connection:
                 assert isinstance(backend.backend(connection), backend.Timescale)
-                assert readings.write(connection, batch([(1, START, 1.0, 0)])) == WriteResult(1, 0)
+                assert writing.write(connection, batch([(1, START, 1.0, 0)])) == WriteResult(1, 0)
                 assert backend.backend(connection).newest_day(connection) == START.date()

@@ -29,7 +29,7 @@ from core.readings import READING_DTYPE
 from core.series import Series
 from core.sites import Asset, AssetKind, Enterprise, Site, Tag
 from core.timeaxis import to_us
-from store import readings, series, sites
+from store import series, sites, writing
 from store.database import Database
 from store.embedded import EmbeddedServer
 from store.migrate import migrate
@@ -294,7 +294,7 @@ def write(database: Database) -> Write:
             for key, value in values.items():
                 batch = np.zeros(len(times), dtype=READING_DTYPE)
                 batch["series_id"], batch["ts_us"], batch["value"] = ids[key], times, value
-                readings.write(connection, batch[np.isfinite(batch["value"])])
+                writing.write(connection, batch[np.isfinite(batch["value"])])
 
     return store
 

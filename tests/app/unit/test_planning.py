@@ -20,7 +20,7 @@ from core.readings import batch
 from core.sites import AssetKind
 from core.timeaxis import DAY, HOUR, QUARTER_HOUR, from_datetime64, steps, to_datetime64
 from optimization.result import Status
-from store import forecasts, readings, runs, series
+from store import forecasts, runs, series, writing
 from store.database import Database
 
 P = "tiny/load-000/p_mw"
@@ -121,7 +121,7 @@ def test_nothing_after_known_at_can_change_what_is_expected(
         series_id = series.ids(connection)[P]
         for minute, value in noise:  # readings of steps that had not ended at known_at
             ts = max(now + timedelta(minutes=minute), now)
-            readings.write(connection, batch([(series_id, ts, value, 0)]))
+            writing.write(connection, batch([(series_id, ts, value, 0)]))
         table = before.expand_dims(quantile=[0.5], axis=2) + 100.0
         forecasts.save(connection, "test", known_at + timedelta(seconds=1), table)
         after = expected(connection, [P], horizon, QUARTER_HOUR)
