@@ -1,8 +1,13 @@
-"""Quarantine: messages that could not become readings, kept with the reason."""
+"""Quarantine: messages that could not become readings, kept with the reason until they are
+replayed or dismissed.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
 
 import pandas as pd
 from psycopg.types.json import Jsonb
@@ -14,18 +19,61 @@ from store.database import Connection
 from store.frames import frame
 
 _SQL = sqltext.load("quarantine")
-LARGEST_PAYLOAD = 64 * 1024
+LARGEST_PAYLOAD = 1024 * 1024
 """Bytes of a payload that are kept; its whole length is noted."""
 
 
+class Resolution(StrEnum):
+    """What became of a message that was held."""
+
+    REPLAYED = "replayed"
+    DISMISSED = "dismissed"
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which messages: those that fit everything that is given. [since, until) of their arrival."""
+
+    ids: tuple[int, ...] | None = None
+    source: str | None = None
+    device: str | None = None
+    reason: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A message in quarantine. device: as on the wire, empty where it was not read so far."""
+
+    id: int
+    received_at: datetime
+    source: str
+    device: str
+    reason: str
+    detail: dict[str, str]
+    payload: bytes
+    payload_bytes: int
+
+    @property
+    def whole(self) -> bool:
+        """Whether all of the payload was kept; only then can it be replayed."""
+        return len(self.payload) == self.payload_bytes
+
+
+EVERYTHING = Filter()
+
+
 def add(connection: Connection, rejected: Iterable[Rejected]) -> None:
-    """Stores what was rejected. The wire may hold anything: zero bytes in texts become U+FFFD,
-    because PostgreSQL keeps none.
+    """Stores what was rejected; ``detail["device"]`` is kept where it can be searched.
+
+    The wire may hold anything: zero bytes in texts become U+FFFD, because PostgreSQL keeps none.
     """
     rows = [
         {
             "received_at": utc(r.received_at),
             "source": _text(r.source),
+            "device": _text(r.detail.get("device", "")),
             "reason": _text(r.reason),
             "detail": Jsonb({_text(k): _text(v) for k, v in r.detail.items()}),
             "payload": r.payload[:LARGEST_PAYLOAD],
@@ -43,12 +91,43 @@ def _text(text: str) -> str:
 
 
 def recent(connection: Connection, limit: int = 100) -> pd.DataFrame:
-    """The newest first: id, received_at, source, reason, detail, payload (bytes, the first 64 KiB),
-    payload_bytes (of the whole).
+    """The newest first, resolved or not: id, received_at, source, device, reason, detail, payload
+    (bytes, the first MiB), payload_bytes (of the whole), resolution (None while it is held).
     """
     return frame(connection.execute(_SQL["recent"], {"limit": limit}))
 
 
+def pending(
+    connection: Connection, wanted: Filter = EVERYTHING, *, after: int = 0, limit: int = 100
+) -> list[Held]:
+    """Unresolved messages in the order of their ids, those behind the id ``after``."""
+    rows = connection.execute(
+        _SQL["pending"],
+        {
+            "ids": None if wanted.ids is None else list(wanted.ids),
+            "source": wanted.source,
+            "device": wanted.device,
+            "reason": wanted.reason,
+            "since": wanted.since and utc(wanted.since),
+            "until": wanted.until and utc(wanted.until),
+            "after": after,
+            "limit": limit,
+        },
+    ).fetchall()
+    return [Held(*row) for row in rows]
+
+
+def resolve(connection: Connection, ids: Sequence[int], how: Resolution, at: datetime) -> int:
+    """Notes what became of the messages ``ids``; how many of them were unresolved until now."""
+    given = {"ids": list(ids), "how": how.value, "at": utc(at)}
+    return connection.execute(_SQL["resolve"], given).rowcount
+
+
+def forget(connection: Connection, *, before: datetime) -> int:
+    """Removes what was resolved before that time; unresolved messages stay. How many went."""
+    return connection.execute(_SQL["forget"], {"before": utc(before)}).rowcount
+
+
 def counts(connection: Connection) -> dict[str, int]:
-    """How many messages for each reason, the most frequent first."""
+    """How many unresolved messages for each reason, the most frequent first."""
     return dict(connection.execute(_SQL["counts"]).fetchall())

@@ -24,6 +24,7 @@ from core.series import Series, SeriesKind
 from core.sites import Asset, AssetKind, Enterprise, Site, Tag
 from store import (
     alerts,
+    beats,
     cityclock,
     forecasts,
     indices,
@@ -384,7 +385,7 @@ class TestAlerts:
 
 
 def test_quarantine_keeps_what_came(connection: Connection) -> None:
-    long = bytes(range(256)) * 1000
+    long = bytes(range(256)) * 5000
     rejected = [
         Rejected("mqtt", "no JSON", b"\x00\xff{", NOW, {"topic": "a/b"}),
         Rejected("mqtt\x00", "unknown\ud800 tag", long, NOW + HOUR, {"k\x00": "v\x00"}),
@@ -392,12 +393,111 @@ def test_quarantine_keeps_what_came(connection: Connection) -> None:
     ]
     quarantine.add(connection, rejected)
     table = quarantine.recent(connection)
-    assert list(table.payload) == [long[:65536], b"", b"\x00\xff{"]
+    assert list(table.payload) == [long[: 1024 * 1024], b"", b"\x00\xff{"]
     assert list(table.payload_bytes) == [len(long), 0, 3]
     assert table.iloc[2].detail == {"topic": "a/b"}
     assert table.iloc[0].source == "mqtt\N{REPLACEMENT CHARACTER}"
     assert quarantine.counts(connection) == {"no JSON": 2, "unknown? tag": 1}
     assert len(quarantine.recent(connection, 1)) == 1
+
+
+class TestDeadLetters:
+    @pytest.fixture
+    def held(self, connection: Connection) -> list[quarantine.Held]:
+        """Three of one device and one that nobody could read, an hour apart."""
+        quarantine.add(
+            connection,
+            [
+                Rejected("senml/x", "unknown device", b"0", NOW, {"device": "m-1"}),
+                Rejected("senml/x", "no JSON", b"{", NOW + HOUR),
+                Rejected("senml/x", "unknown device", b"2", NOW + 2 * HOUR, {"device": "m-1"}),
+                Rejected("senml/y", "unit", b"3" * 1_500_000, NOW + 3 * HOUR, {"device": "m-1"}),
+            ],
+        )
+        return quarantine.pending(connection)
+
+    def test_pages_in_the_order_they_came(
+        self, connection: Connection, held: list[quarantine.Held]
+    ) -> None:
+        assert [h.payload[:1] for h in held] == [b"0", b"{", b"2", b"3"]
+        assert [h.whole for h in held] == [True, True, True, False]
+        assert [h.device for h in held] == ["m-1", "", "m-1", "m-1"]
+        pages = [quarantine.pending(connection, limit=3)]
+        pages.append(quarantine.pending(connection, after=pages[0][-1].id, limit=3))
+        assert [*pages[0], *pages[1]] == held
+
+    @pytest.mark.parametrize(
+        ("wanted", "found"),
+        [
+            (quarantine.Filter(device="m-1"), [0, 2, 3]),
+            (quarantine.Filter(reason="unknown device"), [0, 2]),
+            (quarantine.Filter(source="senml/x", since=NOW + HOUR), [1, 2]),
+            (quarantine.Filter(since=NOW + HOUR, until=NOW + 2 * HOUR), [1]),
+            (quarantine.Filter(device="m-2"), []),
+            (quarantine.Filter(ids=()), []),
+        ],
+    )
+    def test_filters(
+        self,
+        connection: Connection,
+        held: list[quarantine.Held],
+        wanted: quarantine.Filter,
+        found: list[int],
+    ) -> None:
+        assert quarantine.pending(connection, wanted) == [held[n] for n in found]
+        ids = tuple(held[n].id for n in found)
+        assert quarantine.pending(connection, quarantine.Filter(ids=ids)) == [
+            held[n] for n in found
+        ]
+
+    def test_what_is_resolved_is_resolved_once_and_forgotten_later(
+        self, connection: Connection, held: list[quarantine.Held]
+    ) -> None:
+        ids = [h.id for h in held]
+        replayed, dismissed = quarantine.Resolution.REPLAYED, quarantine.Resolution.DISMISSED
+        assert quarantine.resolve(connection, ids[:2], replayed, NOW) == 2
+        assert quarantine.resolve(connection, ids[:3], dismissed, NOW + HOUR) == 1
+        assert [h.id for h in quarantine.pending(connection)] == ids[3:]
+        assert quarantine.counts(connection) == {"unit": 1}
+        states = quarantine.recent(connection).set_index("id")["resolution"]
+        assert [states[n] for n in ids] == ["replayed", "replayed", "dismissed", None]
+        assert quarantine.forget(connection, before=NOW + HOUR) == 2
+        assert set(quarantine.recent(connection).id) == set(ids[2:])
+
+
+class TestBeats:
+    def heard(self, connection: Connection) -> list[tuple[str, float, float]]:
+        def minutes(ts: datetime) -> float:
+            return (ts - NOW).total_seconds() / 60
+
+        found = beats.read(connection, NOW - HOUR, NOW + HOUR)
+        return [(b.receiver, minutes(b.since), minutes(b.until)) for b in found]
+
+    def test_a_pause_begins_a_new_row(self, connection: Connection) -> None:
+        for minute in (0, 0.5, 1.5, 2, 5, 5.5):
+            beats.beat(connection, "mqtt", NOW + minute * timedelta(minutes=1))
+        beats.beat(connection, "hj212", NOW + timedelta(minutes=1))
+        assert self.heard(connection) == [("hj212", 1, 1), ("mqtt", 0, 2), ("mqtt", 5, 5.5)]
+        assert beats.first(connection) == {"mqtt": NOW, "hj212": NOW + timedelta(minutes=1)}
+
+    def test_a_faster_city_beats_further_apart(self, connection: Connection) -> None:
+        for minute in (0, 5, 10):
+            at = NOW + timedelta(minutes=minute)
+            beats.beat(connection, "mqtt", at, gap=timedelta(minutes=6))
+        assert self.heard(connection) == [("mqtt", 0, 10)]
+
+    def test_a_clock_that_is_set_back(self, connection: Connection) -> None:
+        """Within a row it says nothing new; before it, it begins one of its own."""
+        for minute in (10, 10.5, 10.2, 3, 3.5):
+            beats.beat(connection, "mqtt", NOW + minute * timedelta(minutes=1))
+        assert ("mqtt", 10, 10.5) in self.heard(connection)
+        assert any(since == 3 for _, since, _ in self.heard(connection))
+
+    def test_old_ones_are_forgotten(self, connection: Connection) -> None:
+        for minute in (0, 10):
+            beats.beat(connection, "mqtt", NOW + timedelta(minutes=minute))
+        assert beats.forget(connection, before=NOW + timedelta(minutes=5)) == 1
+        assert self.heard(connection) == [("mqtt", 10, 10)]
 
 
 class TestUsers:
