@@ -28,8 +28,8 @@ class Housekeeping:
             cityclock.beat(connection, now)
 
     def prune(self, now: datetime) -> None:
-        """Forget what nobody asks for any more: the detail of old forecasts and plans, messages that
-        were mended, old beats of receivers, and sessions that have ended.
+        """Forget what nobody asks for any more: the detail of old forecasts and plans, messages
+        that were mended, old beats of receivers, and sessions that have ended.
         """
         with self._city.database.connection() as connection:
             forecasts.prune(connection, before=now - KEEP_DETAIL, keep_kind="estimated")

@@ -10,6 +10,7 @@ import pandas as pd
 from core.errors import StoreError
 from core.series import Series
 from store import sqltext
+from store.catalogue import raise_version
 from store.database import Connection
 from store.frames import frame
 
@@ -38,23 +39,21 @@ def register(connection: Connection, series: Iterable[Series]) -> dict[str, int]
                 f"The series {key!r} is stored in {there.unit!r}, but its variable now has the "
                 f"unit {wanted[key].unit!r}: give the variable a new name."
             )
-    rows = [
-        {
-            "key": s.key,
-            "site": s.site,
-            "asset": s.asset,
-            "variable": s.variable,
-            "unit": s.unit,
-            "kind": s.kind.value,
-            "owner": s.owner,
-            "timezone": s.timezone,
-            "simulated": s.simulated,
-            "resolution": s.resolution,
-        }
-        for s in sorted(wanted.values(), key=lambda s: s.key)  # one order: no deadlock
-    ]
-    with connection.cursor() as cursor:
-        cursor.executemany(_SQL["register"], rows)
+    every = list(wanted.values())
+    columns = {
+        "key": list(wanted),
+        "site": [s.site for s in every],
+        "asset": [s.asset for s in every],
+        "variable": [s.variable for s in every],
+        "unit": [s.unit for s in every],
+        "kind": [s.kind.value for s in every],
+        "owner": [s.owner for s in every],
+        "timezone": [s.timezone for s in every],
+        "simulated": [s.simulated for s in every],
+        "resolution": [s.resolution for s in every],
+    }
+    if connection.execute(_SQL["register"], columns).rowcount:
+        raise_version(connection)
     return {key: there.id for key, there in known(connection, list(wanted)).items()}
 
 

@@ -6,20 +6,21 @@ from psycopg.types.json import Jsonb
 
 from core.sites import Site
 from core.sitetree import from_tree, to_tree
-from store import sqltext
+from store import catalogue, sqltext
 from store.database import Connection
 
 _SQL = sqltext.load("sites")
 
 
 def save(connection: Connection, site: Site) -> None:
-    """Stores ``site`` in place of its earlier description."""
+    """Stores ``site`` in place of its earlier description, and its assets in the catalogue."""
     row = {
         "id": site.id,
         "description": Jsonb(to_tree(site)),
         "network_json": site.network_json,
     }
     connection.execute(_SQL["save"], row)
+    catalogue.save_assets(connection, site.id, site.assets)
 
 
 def load(connection: Connection) -> Site | None:

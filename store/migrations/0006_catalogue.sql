@@ -12,8 +12,12 @@ CREATE TABLE asset (
     lon float8,
     device text NOT NULL DEFAULT '', -- as on the wire, where it registered itself
     profile text NOT NULL DEFAULT '',
-    registered_at timestamptz NOT NULL DEFAULT clock_timestamp()
+    registered_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    words text NOT NULL GENERATED ALWAYS AS (
+        lower(id || ' ' || name_en || ' ' || name_zh || ' ' || district || ' ' || owner || ' ' || device)
+    ) STORED
 );
+COMMENT ON COLUMN asset.words IS 'what a search looks at';
 CREATE UNIQUE INDEX asset_device ON asset (device) WHERE device <> '';
 CREATE INDEX asset_kind ON asset (kind, district);
 
@@ -24,6 +28,7 @@ CREATE TABLE device_tag (
     series_key text NOT NULL REFERENCES series (key),
     PRIMARY KEY (device, tag)
 );
+CREATE INDEX device_tag_series ON device_tag (series_key);
 
 -- Raised in the transaction of every change of series, tags or assets: who holds a copy of them
 -- asks for one number to know whether it is still right.
@@ -32,3 +37,5 @@ CREATE TABLE catalogue_version (
     version bigint NOT NULL
 );
 INSERT INTO catalogue_version (version) VALUES (1);
+
+CREATE INDEX series_asset ON series (asset);
