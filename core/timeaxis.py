@@ -1,7 +1,7 @@
 """Time inside Verdigrid: aware UTC, labels at the beginning of an interval, local days by zone.
 
-A naive datetime is an error raised at the door. Local time exists for display, tariffs and
-natural days only, always with its zone named.
+A naive datetime is an error raised at the door; times of files without a zone pass it through
+``localize``. Local time exists for display, tariffs and natural days only, its zone always named.
 """
 
 from __future__ import annotations
@@ -100,3 +100,50 @@ def local_day(day: date, tz: ZoneInfo) -> tuple[datetime, datetime]:
 def local_date(ts: datetime, tz: ZoneInfo) -> date:
     """The natural day in ``tz`` that holds ``ts``."""
     return utc(ts).astimezone(tz).date()
+
+
+def localize(naive_us: np.ndarray, tz: ZoneInfo) -> tuple[np.ndarray, np.ndarray]:
+    """What clocks in ``tz`` showed, as UTC: int64 (n,) twice, the first and the last such instant.
+
+    naive_us: microseconds since 1970-01-01 00:00 on the local clock, int64 (n,).
+    Where both are equal the time is certain. Where the first lies before the last the clock was
+    put back and showed this time twice; where it lies behind, the clock was put forward and never
+    showed it. A zone that changes twice within a day is taken to have changed once, or not.
+    """
+    naive_us = np.asarray(naive_us, dtype=np.int64)
+    if not len(naive_us):
+        return naive_us, naive_us
+    changes, offsets = _offsets(int(naive_us.min()), int(naive_us.max()), tz)
+    # At a change the clock shows the time of the offset before, and jumps to that of the one after.
+    left = np.searchsorted(changes + offsets[:-1], naive_us, side="right")
+    reached = np.searchsorted(changes + offsets[1:], naive_us, side="right")
+    first = naive_us - offsets[np.minimum(left, reached)]
+    last = naive_us - offsets[np.maximum(left, reached)]
+    return first, last
+
+
+def _offsets(low_us: int, high_us: int, tz: ZoneInfo) -> tuple[np.ndarray, np.ndarray]:
+    """The instants in UTC at which the clock changed (k,), and the offsets around them (k+1,).
+
+    All in microseconds; two days more on either side, because offsets are shorter than that.
+    """
+
+    def offset_us(second: int) -> int:
+        found = (EPOCH + timedelta(seconds=second)).astimezone(tz).utcoffset()
+        return (found or timedelta(0)) // MICROSECOND
+
+    day_s = 86_400
+    low, high = low_us // 1_000_000 - 2 * day_s, high_us // 1_000_000 + 2 * day_s
+    changes, offsets = [], [offset_us(low)]
+    for start in range(low, high, day_s):
+        before, after = start, start + day_s
+        if offset_us(after) == offsets[-1]:
+            continue
+        while after - before > 1:
+            middle = (before + after) // 2
+            before, after = (
+                (middle, after) if offset_us(middle) == offsets[-1] else (before, middle)
+            )
+        changes.append(after * 1_000_000)
+        offsets.append(offset_us(after))
+    return np.array(changes, dtype=np.int64), np.array(offsets, dtype=np.int64)

@@ -17,6 +17,7 @@ from core.timeaxis import (
     from_us,
     local_date,
     local_day,
+    localize,
     parse,
     steps,
     to_datetime64,
@@ -102,3 +103,46 @@ def test_a_clock_that_cannot_run_is_refused(pace: float) -> None:
     now = datetime(2026, 6, 22, tzinfo=UTC)
     with pytest.raises(ConfigurationError, match="pace"):
         CityClock(now, now, pace)
+
+
+ZONES = ["UTC", "Asia/Shanghai", "Europe/Berlin", "America/St_Johns", "Australia/Lord_Howe"]
+
+
+def wall(text: str) -> int:
+    """What a clock without a zone shows, in microseconds."""
+    return to_us(datetime.fromisoformat(text).replace(tzinfo=UTC))
+
+
+CLOCKS = st.one_of(  # any time, and times around the changes of 2026 in the north and south
+    st.datetimes(datetime(1975, 1, 1), datetime(2037, 1, 1)),  # noqa: DTZ001 - local clocks
+    *(
+        st.datetimes(datetime(2026, month, day), datetime(2026, month, day, 4))  # noqa: DTZ001
+        for month, day in [(3, 8), (3, 29), (4, 5), (10, 4), (10, 25), (11, 1)]
+    ),
+)
+
+
+@given(st.lists(CLOCKS, max_size=20), st.sampled_from(ZONES))
+def test_localize_says_what_the_zone_itself_says(clocks: list[datetime], name: str) -> None:
+    tz = zone(name)
+    shown = np.array([to_us(c.replace(tzinfo=UTC)) for c in clocks], dtype=np.int64)
+    first, last = localize(shown, tz)
+    assert first.tolist() == [to_us(c.replace(tzinfo=tz, fold=0)) for c in clocks]
+    assert last.tolist() == [to_us(c.replace(tzinfo=tz, fold=1)) for c in clocks]
+
+
+def test_the_hour_that_never_was_and_the_hour_that_was_twice() -> None:
+    """Berlin, 2026: forward at 2 on 29 March, back at 3 on 25 October."""
+    clocks = ["2026-03-29T01:59:59", "2026-03-29T02:00:00", "2026-03-29T02:59:59"]
+    clocks += ["2026-03-29T03:00:00", "2026-10-25T01:59:59", "2026-10-25T02:00:00"]
+    clocks += ["2026-10-25T02:59:59", "2026-10-25T03:00:00"]
+    first, last = localize(np.array([wall(c) for c in clocks]), zone("Europe/Berlin"))
+    assert np.sign(last - first).tolist() == [0, -1, -1, 0, 0, 1, 1, 0]
+    assert from_us(first[5]) == datetime(2026, 10, 25, 0, tzinfo=UTC)
+    assert from_us(last[5]) == datetime(2026, 10, 25, 1, tzinfo=UTC)
+    assert from_us(first[7]) == datetime(2026, 10, 25, 2, tzinfo=UTC)
+
+
+def test_nothing_is_localized_to_nothing() -> None:
+    first, last = localize(np.empty(0, dtype=np.int64), zone("Europe/Berlin"))
+    assert len(first) == len(last) == 0
