@@ -34,6 +34,10 @@ class MappingError(VerdigridError):
     """A vendor tag cannot be mapped to a series."""
 
 
+class SpoolFullError(VerdigridError):
+    """The spool is full; the sender has to keep what it has and send it again later."""
+
+
 class NetworkError(VerdigridError):
     """A network model cannot be read or does not hold together."""
 

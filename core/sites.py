@@ -111,6 +111,21 @@ class DeviceProfile:
 
 
 @dataclass(frozen=True, slots=True)
+class Registration:
+    """What a device becomes when it registers itself: an asset, its series, and its tags.
+
+    profile: NAME of the DeviceProfile that made it. Every series belongs to the asset and every
+    tag leads to one of the series.
+    """
+
+    device: str
+    profile: str
+    asset: Asset
+    series: tuple[Series, ...]
+    tags: tuple[Tag, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Link:
     """A device that is asked instead of speaking by itself, as over Modbus.
 

@@ -20,6 +20,7 @@ from core.timeaxis import to_us
 from core.units import linear
 from core.variables import VARIABLES
 from ingest.columns import BadRow, Columns
+from ingest.decoded import Decoded
 from ingest.quality import STANDARD, Tolerances, flag, flags
 
 Row = tuple[int, int, float, int]
@@ -79,7 +80,7 @@ class TagMap:
 
     def rows(
         self,
-        readings: Sequence[RawReading],
+        decoded: Decoded,
         received_at: datetime,
         *,
         source: str,
@@ -95,20 +96,20 @@ class TagMap:
         received_us = to_us(received_at)
         rows: list[Row] = []
         rejected: list[Rejected] = []
-        for raw in readings:
+        given = decoded.quality or [0] * len(decoded.names)
+        for (device, tag, unit), ts_us, raw, quality in zip(
+            decoded.names, decoded.ts_us, decoded.value, given, strict=True
+        ):
             try:
-                target = self.target(raw.device, raw.tag, raw.unit)
-                value = raw.value * target.factor + target.offset
+                target = self.target(device, tag, unit)
+                value = raw * target.factor + target.offset
                 if not math.isfinite(value):
-                    raise MappingError(f"value of {raw.device!r} {raw.tag!r} is not finite")
+                    raise MappingError(f"value of {device!r} {tag!r} is not finite")
             except MappingError as error:
-                detail = {"device": raw.device, "tag": raw.tag}
+                detail = {"device": device, "tag": tag}
                 rejected.append(Rejected(source, str(error), payload, received_at, detail))
                 continue
-            ts_us = to_us(raw.ts)
-            quality = raw.quality | flag(
-                value, target.minimum, target.maximum, received_us - ts_us, tolerances
-            )
+            quality |= flag(value, target.minimum, target.maximum, received_us - ts_us, tolerances)
             rows.append((target.series_id, ts_us, value, int(quality)))
         return rows, rejected
 
@@ -123,7 +124,7 @@ class TagMap:
     ) -> tuple[np.ndarray, list[Rejected]]:
         """As ``rows``, with the rows as an array of READING_DTYPE, shape (n,)."""
         rows, rejected = self.rows(
-            readings, received_at, source=source, payload=payload, tolerances=tolerances
+            Decoded.of(readings), received_at, source=source, payload=payload, tolerances=tolerances
         )
         return np.array(rows, dtype=READING_DTYPE), rejected
 

@@ -157,11 +157,11 @@ class Pipeline:
 
     def _decode(self, message: Message, tag_map: TagMap) -> _Item:
         try:
-            readings = self._protocols.decode(message.topic, message.payload, message.received_at)
+            decoded = self._protocols.decode(message.topic, message.payload, message.received_at)
         except DecodeError as error:
             return _Item(message, [], [_rejected(message, str(error))])
         rows, rejected = tag_map.rows(
-            readings,
+            decoded,
             message.received_at,
             source=shown(message.topic),
             payload=message.payload,

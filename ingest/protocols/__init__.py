@@ -1,8 +1,9 @@
 """The protocols, found by their folder: a new one is one new file here.
 
-A protocol for MQTT payloads has ``NAME``, ``TOPICS`` (MQTT filters) and
-``decode(topic, payload, received_at) -> list[RawReading]``, which raises DecodeError and nothing
-else. A protocol for files has ``NAME``, ``SUFFIXES`` and
+A protocol for messages has ``NAME`` and ``decode(topic, payload, received_at) -> Decoded``, which
+raises DecodeError and nothing else. What it decodes it says by filters as in MQTT: ``TOPICS`` to
+subscribe to at the broker, ``SOURCES`` for what receivers of our own bring, which never come from
+a broker; a file has one of them or both. A protocol for files has ``NAME``, ``SUFFIXES`` and
 ``read(path) -> Iterator[ingest.columns.Columns]``, which raises DecodeError for a file that
 cannot be read at all and reports single bad rows beside the good ones.
 """
@@ -18,19 +19,23 @@ from pathlib import Path
 from types import ModuleType
 
 from core.errors import ConfigurationError, DecodeError
-from core.readings import RawReading
 from ingest.columns import Columns
+from ingest.decoded import Decoded
 
-Decode = Callable[[str, bytes, datetime], list[RawReading]]
+Decode = Callable[[str, bytes, datetime], Decoded]
 
 
 @dataclass(frozen=True, slots=True)
 class MessageProtocol:
-    """A payload format and the topics it comes on."""
+    """A payload format and the topics it comes on.
+
+    topics: MQTT filters to subscribe to. sources: filters of what our own receivers bring.
+    """
 
     name: str
     topics: tuple[str, ...]
     decode: Decode
+    sources: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +59,16 @@ class Protocols:
         """Every MQTT filter to subscribe to."""
         return tuple(topic for protocol in self.messages for topic in protocol.topics)
 
-    def decode(self, topic: str, payload: bytes, received_at: datetime) -> list[RawReading]:
-        """The readings of a message; raises DecodeError when no protocol can read it."""
+    def decode(self, topic: str, payload: bytes, received_at: datetime) -> Decoded:
+        """What a message says; raises DecodeError when no protocol can read it."""
+        return self.of(topic).decode(topic, payload, received_at)
+
+    def of(self, topic: str) -> MessageProtocol:
+        """The protocol of a topic; raises DecodeError when there is none."""
         for protocol in self.messages:
-            if any(matches(pattern, topic) for pattern in protocol.topics):
-                return protocol.decode(topic, payload, received_at)
+            for pattern in protocol.topics + protocol.sources:
+                if matches(pattern, topic):
+                    return protocol
         raise DecodeError("No protocol reads this topic.")
 
     def for_file(self, path: Path) -> FileProtocol:
@@ -97,13 +107,14 @@ def find(modules: list[ModuleType] | None = None) -> Protocols:
                 f"The protocol file {module.__name__} has no NAME, or one that another file has."
             )
         names.add(name)
-        if hasattr(module, "TOPICS") and hasattr(module, "decode"):
-            messages.append(MessageProtocol(name, tuple(module.TOPICS), module.decode))
+        topics, sources = getattr(module, "TOPICS", ()), getattr(module, "SOURCES", ())
+        if (topics or sources) and hasattr(module, "decode"):
+            messages.append(MessageProtocol(name, tuple(topics), module.decode, tuple(sources)))
         elif hasattr(module, "SUFFIXES") and hasattr(module, "read"):
             files.append(FileProtocol(name, tuple(module.SUFFIXES), module.read))
         else:
             raise ConfigurationError(
-                f"The protocol file {module.__name__} has neither TOPICS and decode "
+                f"The protocol file {module.__name__} has neither TOPICS or SOURCES and decode, "
                 "nor SUFFIXES and read."
             )
     return Protocols(tuple(messages), tuple(files))

@@ -18,8 +18,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from core.errors import DecodeError
-from core.readings import RawReading
+from core.timeaxis import to_us
 from ingest import wire
+from ingest.decoded import Decoded
 
 NAME = "chirpstack"
 TOPICS = ("application/+/device/+/event/up",)
@@ -30,7 +31,7 @@ _DEEPEST = 16
 _EUI = re.compile(r"[0-9a-f]{16}")
 
 
-def decode(topic: str, payload: bytes, received_at: datetime) -> list[RawReading]:  # noqa: ARG001
+def decode(topic: str, payload: bytes, received_at: datetime) -> Decoded:  # noqa: ARG001
     """The readings of one uplink; raises DecodeError, also for an uplink without any number."""
     event = wire.json_value(payload)
     if not isinstance(event, dict):
@@ -42,14 +43,18 @@ def decode(topic: str, payload: bytes, received_at: datetime) -> list[RawReading
     ts = wire.rfc3339(event.get("time"), "The uplink's time")
     if INTERVAL in values:
         ts = _beginning(ts, values[INTERVAL])
-    readings = [
-        RawReading(device, tag, ts, wire.number(value, f"The value of {tag}"))
+    numbers = [
+        (tag, wire.number(value, f"The value of {tag}"))
         for tag, value in _numbers(values)
         if tag != INTERVAL
     ]
-    if not readings:
+    if not numbers:
         raise DecodeError("The uplink's object holds no number.")
-    return readings
+    return Decoded(
+        tuple((device, tag, None) for tag, _ in numbers),
+        [to_us(ts)] * len(numbers),
+        [value for _, value in numbers],
+    )
 
 
 def _device(topic: str, info: Any) -> str:

@@ -11,15 +11,14 @@ Section numbers in comments are those of RFC 8428.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from core.errors import DecodeError
-from core.readings import RawReading
-from core.timeaxis import EPOCH
+from core.timeaxis import to_us
 from ingest import wire
+from ingest.decoded import Decoded, Name
 
 NAME = "senml"
 TOPICS = ("senml/+/+",)
@@ -31,79 +30,133 @@ VERSION = 10
 _RELATIVE_BELOW = 2.0**28  # section 4.5.3: smaller times are relative to now
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9\-:./_]*")  # section 4.5.1
 _FARTHEST_S = 4.2e9  # a bound on what is added to a time: the years 1970 to 2099
+_USUAL = frozenset("nuv")  # the labels of nearly every record behind the first one
+_BASES = frozenset(("bn", "bt", "bu", "bv", "bs", "bver"))
+_NAMES_KEPT = 1 << 16
 
 
-@dataclass(frozen=True, slots=True)
-class _Base:
-    """The base fields in force (section 4.1)."""
-
-    name: str = ""
-    time: float = 0.0
-    unit: str | None = None
-    value: float | None = None
-    sum: float | None = None
-    version: int | None = None
-
-
-def decode(topic: str, payload: bytes, received_at: datetime) -> list[RawReading]:  # noqa: ARG001
+def decode(topic: str, payload: bytes, received_at: datetime) -> Decoded:  # noqa: ARG001
     """The readings of one pack; raises DecodeError, also for a pack without any number."""
     pack = wire.json_value(payload)
     if not isinstance(pack, list):
         raise DecodeError("A SenML pack is a list of records.")
-    base = _Base()
-    readings: list[RawReading] = []
+    resolver = _Resolver(received_at)
     for record in pack:
         if not isinstance(record, dict):
             raise DecodeError("A SenML record is a JSON object.")
-        base = _advance(base, record)
-        readings.extend(_readings(base, record, received_at))
-    if not readings:
+        if not (record.keys() <= _USUAL and resolver.take_usual(record)):
+            resolver.advance(record)
+            resolver.take(record)
+    if not resolver.names:
         raise DecodeError("The SenML pack holds no number.")
-    return readings
+    return Decoded(tuple(resolver.names), resolver.ts_us, resolver.value)
 
 
-def _advance(base: _Base, record: dict[str, Any]) -> _Base:
-    """The base fields from this record on."""
-    for label in record:
-        # Section 4.4: unknown labels are passed over, except those that must be understood.
-        if label.endswith("_"):
-            raise DecodeError(f"The SenML label {label[:40]!r} must be understood, and is not.")
-    changed: dict[str, Any] = {}
-    if "bn" in record:
-        changed["name"] = _text(record, "bn")
-    if "bu" in record:
-        changed["unit"] = _unit(record, "bu")
-    for label, name in (("bt", "time"), ("bv", "value"), ("bs", "sum")):
-        if label in record:
-            changed[name] = wire.number(record[label], label)
-    if "bver" in record:
-        changed["version"] = _version(base, record["bver"])
-    return replace(base, **changed) if changed else base
+class _Resolver:
+    """Records of one pack to columns; the base fields in force (section 4.1) and what was read."""
+
+    def __init__(self, received_at: datetime) -> None:
+        self._received_at = received_at
+        self._name = ""
+        self._time = 0.0
+        self._unit: str | None = None
+        self._value: float | None = None
+        self._sum: float | None = None
+        self._version: int | None = None
+        self._base_us: int | None = None  # the base time worked out, once it was needed
+        self.names: list[Name] = []
+        self.ts_us: list[int] = []
+        self.value: list[float] = []
+
+    def take_usual(self, record: dict[str, Any]) -> bool:
+        """Take a record of name, number and perhaps unit, nothing else; whether it was one.
+
+        The same result as ``take``, which takes anything, in a third of the time.
+        """
+        name, value, unit = record.get("n"), record.get("v"), record.get("u", self._unit)
+        if (
+            type(name) is not str
+            or not (type(value) is float or type(value) is int)
+            or self._base_us is None
+            or self._value is not None
+            or self._sum is not None
+            or not (unit is None or type(unit) is str)
+        ):
+            return False
+        self.names.append(_split(self._name + name, unit))
+        self.ts_us.append(self._base_us)
+        self.value.append(float(value))
+        return True
+
+    def advance(self, record: dict[str, Any]) -> None:
+        """Change the base fields that this record names."""
+        for label in record:
+            # Section 4.4: unknown labels are passed over, except those that must be understood.
+            if label.endswith("_"):
+                raise DecodeError(
+                    f"The SenML label {wire.shown(label[:40])!r} must be understood, and is not."
+                )
+        if _BASES.isdisjoint(record):
+            return
+        if "bn" in record:
+            self._name = _text(record, "bn")
+        if "bu" in record:
+            self._unit = _unit(record, "bu")
+        if "bt" in record:
+            self._time = wire.number(record["bt"], "bt")
+            self._base_us = None
+        if "bv" in record:
+            self._value = wire.number(record["bv"], "bv")
+        if "bs" in record:
+            self._sum = wire.number(record["bs"], "bs")
+        if "bver" in record:
+            self._version = _version(self._version, record["bver"])
+
+    def take(self, record: dict[str, Any]) -> None:
+        """Take the value of any record, if it has one."""
+        other = _other_value(record)
+        value = _plus(self._value, record, "v", alone=not other and "s" not in record)
+        total = _plus(self._sum, record, "s", alone=True)
+        if value is None and total is None and not other:
+            if any(label in record for label in ("n", "t", "u")):
+                raise DecodeError("A SenML record has no value.")
+            return  # nothing but base fields
+        unit = _unit(record, "u") if "u" in record else self._unit
+        resolved = self._name + (_text(record, "n") if "n" in record else "")
+        device, tag, _ = name = _split(resolved, unit)
+        ts_us = self._ts_us(record)
+        if value is not None:
+            self._add(name, ts_us, value)
+        if total is not None:
+            self._add((device, tag + SUM, None if unit is None else f"{unit}*s"), ts_us, total)
+
+    def _add(self, name: Name, ts_us: int, value: float) -> None:
+        self.names.append(name)
+        self.ts_us.append(ts_us)
+        self.value.append(value)
+
+    def _ts_us(self, record: dict[str, Any]) -> int:
+        if "ut" in record:
+            wire.number(record["ut"], "ut")
+        if "t" in record:
+            return self._instant(self._time + wire.number(record["t"], "t"))
+        if self._base_us is None:
+            self._base_us = self._instant(self._time)
+        return self._base_us
+
+    def _instant(self, seconds: float) -> int:
+        if not abs(seconds) < _FARTHEST_S:
+            raise DecodeError("A SenML time lies too far away.")
+        start_us = to_us(self._received_at) if seconds < _RELATIVE_BELOW else 0
+        return wire.bounded_us(start_us + round(seconds * 1e6))
 
 
-def _version(base: _Base, value: object) -> int:
+def _version(earlier: int | None, value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= VERSION:
         raise DecodeError(f"SenML version {value!r:.20} is not understood; {VERSION} is.")
-    if base.version not in (None, value):
+    if earlier not in (None, value):
         raise DecodeError("The SenML records have different versions.")
     return value
-
-
-def _readings(base: _Base, record: dict[str, Any], received_at: datetime) -> Iterator[RawReading]:
-    other = _other_value(record)
-    value = _plus(base.value, record, "v", alone=not other and "s" not in record)
-    total = _plus(base.sum, record, "s", alone=True)
-    if value is None and total is None and not other:
-        if any(label in record for label in ("n", "t", "u")):
-            raise DecodeError("A SenML record has no value.")
-        return  # nothing but base fields
-    device, tag = _split(base.name + (_text(record, "n") if "n" in record else ""))
-    unit = _unit(record, "u") if "u" in record else base.unit
-    ts = _time(base, record, received_at)
-    if value is not None:
-        yield RawReading(device, tag, ts, value, unit)
-    if total is not None:
-        yield RawReading(device, tag + SUM, ts, total, None if unit is None else f"{unit}*s")
 
 
 def _other_value(record: dict[str, Any]) -> bool:
@@ -128,23 +181,18 @@ def _plus(base: float | None, record: dict[str, Any], label: str, *, alone: bool
     return base if alone else None
 
 
-def _time(base: _Base, record: dict[str, Any], received_at: datetime) -> datetime:
-    own = wire.number(record["t"], "t") if "t" in record else 0.0
-    if "ut" in record:
-        wire.number(record["ut"], "ut")
-    seconds = base.time + own
-    if not abs(seconds) < _FARTHEST_S:
-        raise DecodeError("A SenML time lies too far away.")
-    start = received_at if seconds < _RELATIVE_BELOW else EPOCH
-    return wire.bounded(start + timedelta(microseconds=round(seconds * 1e6)))
+@lru_cache(maxsize=_NAMES_KEPT)
+def _split(resolved: str, unit: str | None) -> Name:
+    """Device and tag, what stands before and behind the last colon, and the unit.
 
-
-def _split(resolved: str) -> tuple[str, str]:
-    """Device and tag: what stands before and behind the last colon."""
+    Cached, because a gateway repeats its names in every pack.
+    """
     if len(resolved) > wire.MAX_NAME or not _NAME.fullmatch(resolved):
-        raise DecodeError(f"{resolved[:60]!r} is not a SenML name.")
+        raise DecodeError(f"{wire.shown(resolved[:60])!r} is not a SenML name.")
+    if unit is not None:
+        wire.name(unit, "u")
     device, colon, tag = resolved.rpartition(":")
-    return (device, tag) if colon else (resolved, "")
+    return (device, tag, unit) if colon else (resolved, "", unit)
 
 
 def _text(record: dict[str, Any], label: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +17,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from core.readings import READING_DTYPE, Rejected
 from core.series import Series
-from core.sites import Tag
+from core.sites import Registration, Tag
 from ingest.broker import Broker, BrokerKind, mosquitto_program
 from ingest.mapping import TagMap
 from store import series
@@ -35,6 +35,9 @@ class ListSink:
         self.readings: dict[tuple[int, int], float] = {}
         self.rejected: list[Rejected] = []
         self.batches: list[int] = []
+        self.registered: list[Registration] = []
+        self.events: list[object] = []
+        self.beats: list[tuple[str, datetime]] = []
         self.changed = threading.Condition()
 
     def write(self, batch: np.ndarray) -> tuple[int, int]:
@@ -52,6 +55,27 @@ class ListSink:
         with self.changed:
             self.rejected.extend(rejected)
             self.changed.notify_all()
+
+    def register(self, registrations: Sequence[Registration]) -> None:
+        with self.changed:
+            self.registered.extend(registrations)
+            self.changed.notify_all()
+
+    def charging(self, events: Sequence[object]) -> None:
+        with self.changed:
+            self.events.extend(events)
+            self.changed.notify_all()
+
+    def latest(self) -> np.ndarray:
+        """The newest of what was written."""
+        newest: dict[int, tuple[int, float]] = {}
+        for (series_id, ts_us), value in self.readings.items():
+            newest[series_id] = max(newest.get(series_id, (ts_us, value)), (ts_us, value))
+        rows = [(series_id, ts_us, value, 0) for series_id, (ts_us, value) in newest.items()]
+        return np.array(rows, dtype=READING_DTYPE)
+
+    def beat(self, receiver: str, at: datetime) -> None:
+        self.beats.append((receiver, at))
 
     def wait_for(self, readings: int, timeout: float = 20.0) -> bool:
         """Whether so many readings arrived in time."""
