@@ -102,6 +102,20 @@ def local_date(ts: datetime, tz: ZoneInfo) -> date:
     return utc(ts).astimezone(tz).date()
 
 
+def midnights(start: datetime, end: datetime, tz: ZoneInfo) -> np.ndarray:
+    """Where the natural days in ``tz`` that meet [start, end) begin, and where the last one ends.
+
+    Microseconds since 1970 UTC, int64 (n + 1,), ascending; 23 to 25 hours apart. A midnight that
+    the clock showed twice is the first of the two.
+    """
+    first = local_date(start, tz)
+    last = local_date(max(utc(end) - MICROSECOND, utc(start)), tz)
+    days = np.arange(first.toordinal(), last.toordinal() + 2) - EPOCH.toordinal()
+    # A zone that moved over the date line has a day that never was: no bucket of no length.
+    found: np.ndarray = np.unique(localize(days * (DAY // MICROSECOND), tz)[0])
+    return found
+
+
 def localize(naive_us: np.ndarray, tz: ZoneInfo) -> tuple[np.ndarray, np.ndarray]:
     """What clocks in ``tz`` showed, as UTC: int64 (n,) twice, the first and the last such instant.
 

@@ -18,6 +18,7 @@ from core.timeaxis import (
     local_date,
     local_day,
     localize,
+    midnights,
     parse,
     steps,
     to_datetime64,
@@ -146,3 +147,44 @@ def test_the_hour_that_never_was_and_the_hour_that_was_twice() -> None:
 def test_nothing_is_localized_to_nothing() -> None:
     first, last = localize(np.empty(0, dtype=np.int64), zone("Europe/Berlin"))
     assert len(first) == len(last) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "day", "hours"),
+    [
+        ("Europe/Berlin", datetime(2026, 3, 29, tzinfo=UTC), 23),
+        ("Europe/Berlin", datetime(2026, 10, 25, tzinfo=UTC), 25),
+        ("Europe/Berlin", datetime(2026, 6, 22, tzinfo=UTC), 24),
+        ("Asia/Shanghai", datetime(2026, 3, 29, tzinfo=UTC), 24),
+        ("Asia/Shanghai", datetime(1986, 5, 4, tzinfo=UTC), 23),
+    ],
+)
+def test_natural_days_have_23_24_or_25_hours(name: str, day: datetime, hours: int) -> None:
+    edges = midnights(day + 6 * HOUR, day + 8 * HOUR, zone(name))
+    assert (np.diff(edges) // 3_600_000_000).tolist() == [hours]
+    assert [from_us(edge) for edge in edges] == list(local_day(day.date(), zone(name)))
+
+
+@given(
+    st.integers(315_532_800, 2_082_758_400).map(lambda second: from_us(second * 1_000_000)),
+    st.timedeltas(timedelta(0), timedelta(days=400)),
+    st.sampled_from([*ZONES, "America/Havana", "Pacific/Apia"]),
+)
+def test_midnights_are_those_of_the_days_themselves(
+    start: datetime, length: timedelta, name: str
+) -> None:
+    tz = zone(name)
+    edges = midnights(start, start + length, tz)
+    assert (np.diff(edges) > 0).all()
+    assert edges[0] <= to_us(start)
+    assert edges[-1] >= to_us(start + length)
+    assert from_us(edges[0]) == local_day(local_date(start, tz), tz)[0]
+    assert len(edges) < 2 or edges[-2] <= to_us(start + length)
+
+
+def test_a_day_that_never_was_is_no_day() -> None:
+    """Apia went from 29 to 31 December 2011."""
+    apia = zone("Pacific/Apia")
+    start = local_day(datetime(2011, 12, 28, tzinfo=UTC).date(), apia)[0]
+    edges = midnights(start, start + timedelta(days=3), apia)
+    assert (np.diff(edges) // 3_600_000_000).tolist() == [24, 24, 24]
