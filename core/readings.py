@@ -36,6 +36,14 @@ class Quality(IntFlag):
     CORRECTED = 256  # the value first stored is kept in the revision log
 
 
+MARK_BITS = 9
+"""From this bit on, three bits say which mark the device gave, 0 for none.
+
+A mark always comes with DEVICE_FLAG; what the numbers mean is said in the protocol's file. In a
+roll-up, which joins flags bit by bit, marks mean nothing.
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class RawReading:
     """A value as the wire gave it: the device and its tag, the vendor's unit, an aware time."""
