@@ -9,6 +9,15 @@ PREFIX = "/app/"
 LANGUAGES = ("en", "zh")
 THEMES = ("light", "dark")
 DAYS = (1, 2, 7)
+PICKED = (
+    ("station", "station"),
+    ("enterprise", "enterprise"),
+    ("series", "series"),
+    ("kind", "kind"),
+    ("q", "search"),
+)
+"""What a page's pickers write into the address, and the field of the view that holds it."""
+LONGEST_PICK = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,8 +25,8 @@ class View:
     """What is looked at, and how.
 
     page: the page's path below the prefix, empty for the first page. days: how many natural
-    days of the city the charts cover, today being the last. station, enterprise: what was
-    picked; empty for the page's own choice.
+    days of the city the charts cover, today being the last. station, enterprise, series, kind:
+    what was picked; empty for the page's own choice. search: words looked for.
     """
 
     page: str = ""
@@ -26,6 +35,9 @@ class View:
     days: int = 1
     station: str = ""
     enterprise: str = ""
+    series: str = ""
+    kind: str = ""
+    search: str = ""
 
     @property
     def dark(self) -> bool:
@@ -37,10 +49,7 @@ class View:
         query = {"lang": view.language, "theme": view.theme}
         if view.days != DAYS[0]:
             query["days"] = str(view.days)
-        if view.station:
-            query["station"] = view.station
-        if view.enterprise:
-            query["enterprise"] = view.enterprise
+        query |= {name: value for name, field in PICKED if (value := getattr(view, field))}
         return f"{PREFIX}{quote(view.page)}?{urlencode(query)}"
 
 
@@ -54,8 +63,7 @@ def parse(address: str | None) -> View:
         language=_one_of(query.get("lang", ""), LANGUAGES),
         theme=_one_of(query.get("theme", ""), THEMES),
         days=int(days) if days in {str(d) for d in DAYS} else DAYS[0],
-        station=query.get("station", "")[:80],
-        enterprise=query.get("enterprise", "")[:80],
+        **{field: query.get(name, "")[:LONGEST_PICK] for name, field in PICKED},
     )
 
 

@@ -28,7 +28,10 @@ def test_both_languages_have_the_same_texts_with_the_same_places() -> None:
     }
 
 
-NAMES = re.compile(r"pollutant\..*|map\.aqi|stations\.aqi|factors\.(value|result)|join|chart\.plan")
+NAMES = re.compile(
+    r"pollutant\..*|map\.aqi|stations\.aqi|factors\.(value|result)|join(_list)?|chart\.plan"
+    r"|variable\.(pm2_5|pm10|so2|no2|o3|co)|data\.held_note"
+)
 """Names, units and signs that are the same in both languages."""
 
 
