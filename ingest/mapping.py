@@ -19,7 +19,7 @@ from core.sites import Tag
 from core.timeaxis import to_us
 from core.units import linear
 from core.variables import VARIABLES
-from ingest.columns import BadRow, Columns
+from ingest.columns import BY_KEY, BadRow, Columns
 from ingest.decoded import Decoded
 from ingest.quality import STANDARD, Tolerances, flag, flags
 
@@ -55,6 +55,7 @@ class TagMap:
             targets[key] = _target(tag, series_ids)
         self._targets = MappingProxyType(targets)
         self._devices = frozenset(device for device, _ in targets)
+        self._series_ids = series_ids
 
     def __len__(self) -> int:
         """How many tags are known."""
@@ -67,6 +68,8 @@ class TagMap:
         """
         found = self._targets.get((device, tag))
         if found is None:
+            if tag == BY_KEY:
+                return self._target_by_key(device, unit)
             if device in self._devices:
                 raise MappingError(f"unknown tag {tag!r} of device {device!r}")
             raise MappingError(f"unknown device {device!r}")
@@ -77,6 +80,17 @@ class TagMap:
         except UnitError as error:
             raise MappingError(f"unit of {device!r} {tag!r}: {error}") from error
         return Target(found.series_id, found.unit, factor, offset, found.minimum, found.maximum)
+
+    def _target_by_key(self, key: str, unit: str | None) -> Target:
+        """Where a value goes that names its series itself, by default in the variable's unit."""
+        name = key.rpartition("/")[2]
+        if key not in self._series_ids or name not in VARIABLES:
+            raise MappingError(f"unknown series {key!r}")
+        declared = VARIABLES[name].unit if unit is None else unit
+        try:
+            return _target(Tag(key, BY_KEY, declared, key), self._series_ids)
+        except UnitError as error:
+            raise MappingError(f"unit of {key!r}: {error}") from error
 
     def rows(
         self,
@@ -136,7 +150,7 @@ class TagMap:
         count = len(columns.names)
         series_id = np.full(count, -1, dtype=np.int64)
         number = np.zeros((4, count))
-        reasons: dict[int, str] = {}
+        reasons = ["value is not finite"] * count
         for code, (device, tag, unit) in enumerate(columns.names):
             try:
                 target = self.target(device, tag, unit)
@@ -155,15 +169,7 @@ class TagMap:
         batch["ts_us"] = columns.ts_us[good]
         batch["value"] = value[good]
         batch["quality"] = columns.quality[good] | flags(value[good], minimum[good], maximum[good])
-        bad = [
-            BadRow(
-                int(columns.line[i]),
-                reasons.get(int(columns.code[i]), "value is not finite"),
-                ",".join(part or "" for part in columns.names[columns.code[i]]),
-            )
-            for i in np.flatnonzero(~good)
-        ]
-        return batch, bad
+        return batch, columns.bad_rows(np.flatnonzero(~good), reasons)
 
 
 def _target(tag: Tag, series_ids: Mapping[str, int]) -> Target:
