@@ -6,7 +6,7 @@ pandapower's for the grid, pvlib's for weather, the standards' for air and water
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from types import MappingProxyType
 
@@ -23,7 +23,12 @@ class Aggregation(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """A quantity. ``minimum`` and ``maximum`` bound what a sensor can plausibly report."""
+    """A quantity. ``minimum`` and ``maximum`` bound what a sensor can plausibly report.
+
+    rate_per_s: how fast it can plausibly change, in its unit and second, counted over a minute at
+    least, so that the noise of a fast sensor is no change; None where a step is normal.
+    flat_after_s: for how long exactly the same value is plausible; None where it may rest.
+    """
 
     name: str
     unit: str
@@ -31,6 +36,8 @@ class Variable:
     maximum: float
     aggregation: Aggregation
     description: str
+    rate_per_s: float | None = None
+    flat_after_s: float | None = None
 
 
 _MEAN, _SUM, _LAST = Aggregation.MEAN, Aggregation.SUM, Aggregation.LAST
@@ -47,6 +54,10 @@ _ALL = (
     Variable("soc", "1", 0.0, 1.0, _LAST, "state of charge"),
     Variable("import_mw", "MW", 0.0, 10_000.0, _MEAN, "power drawn from the upstream grid"),
     Variable("export_mw", "MW", 0.0, 10_000.0, _MEAN, "power fed to the upstream grid"),
+    # What the counters of meters show; they only rise, until they begin anew at zero.
+    Variable("e_import_register_mwh", "MWh", 0.0, 1e9, _LAST, "meter register of imported energy"),
+    Variable("e_export_register_mwh", "MWh", 0.0, 1e9, _LAST, "meter register of exported energy"),
+    Variable("volume_register_m3", "m3", 0.0, 1e10, _LAST, "meter register of volume"),
     # Weather.
     Variable("ghi", "W/m2", 0.0, 1_600.0, _MEAN, "global horizontal irradiance"),
     Variable("dni", "W/m2", 0.0, 1_600.0, _MEAN, "direct normal irradiance"),
@@ -76,11 +87,43 @@ _ALL = (
     Variable("kgco2e", "kgCO2e", -1e9, 1e9, _SUM, "emissions of the interval"),
 )
 
+_MINUTE, _HOUR = 60.0, 3_600.0
+
+_CHANGES: tuple[tuple[str, float | None, float | None], ...] = (
+    # What may change in a second, and for how long a value may stay exactly the same.
+    # A dip of the voltage is an event worth a flag; a meter without a digit of noise is stuck.
+    ("vm_pu", 0.3 / _MINUTE, 3 * _HOUR),
+    # Weather, after the step checks of WMO's guidelines for automatic stations (2004), which say
+    # what one minute may change. Nights are dark and calm for hours: no limit, or a long one.
+    ("ghi", 800 / _MINUTE, None),
+    ("poa_global", 800 / _MINUTE, None),
+    ("temp_air", 3 / _MINUTE, 6 * _HOUR),
+    ("wind_speed", 10 / _MINUTE, 12 * _HOUR),
+    ("wind_direction", None, 12 * _HOUR),
+    ("relative_humidity", 10 / _MINUTE, 12 * _HOUR),
+    ("pressure", 0.5 / _MINUTE, 6 * _HOUR),
+    # Air: a bonfire beside the station is no fault of the sensor. SO2 and CO rest at the limit of
+    # detection where the air is clean.
+    ("pm2_5", 500 / _MINUTE, 3 * _HOUR),
+    ("pm10", 1_000 / _MINUTE, 3 * _HOUR),
+    ("so2", 200 / _MINUTE, 12 * _HOUR),
+    ("no2", 200 / _MINUTE, 3 * _HOUR),
+    ("o3", 200 / _MINUTE, 3 * _HOUR),
+    ("co", 10 / _MINUTE, 12 * _HOUR),
+    # Noise is made of steps, but never the same to a tenth of a decibel.
+    ("laeq", None, 3 * _HOUR),
+    # Pumps and valves make steps of flow; a reservoir may stand still.
+    ("head_m", 30 / _MINUTE, 12 * _HOUR),
+    ("level_m", 3 / _MINUTE, None),
+)
+
 
 def _by_name(variables: tuple[Variable, ...]) -> MappingProxyType[str, Variable]:
     table = {v.name: v for v in variables}
     if len(table) != len(variables):
         raise ConfigurationError("Two variables of core/variables.py share a name.")
+    for name, rate_per_s, flat_after_s in _CHANGES:
+        table[name] = replace(table[name], rate_per_s=rate_per_s, flat_after_s=flat_after_s)
     return MappingProxyType(table)
 
 
