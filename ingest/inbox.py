@@ -21,6 +21,10 @@ class Inbox(Generic[T]):
         self._waiting: list[T] = []
         self._arrived = threading.Condition()
 
+    def __len__(self) -> int:
+        """How many wait."""
+        return len(self._waiting)
+
     def put(self, messages: Iterable[T]) -> None:
         """Hand over ``messages``; never waits."""
         with self._arrived:

@@ -8,18 +8,19 @@ up; the buffer in front fills, the source stops reading, and the broker keeps th
 from __future__ import annotations
 
 import logging
-import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from core.errors import DecodeError, StoreError, StoreUnavailableError
 from core.readings import READING_DTYPE, Rejected
+from ingest.inbox import Inbox
 from ingest.mapping import Row, TagMap
 from ingest.protocols import Protocols
 from ingest.quality import STANDARD, Tolerances
@@ -34,14 +35,17 @@ _POLL_S = 0.1
 """How long an idle pipeline takes at most to notice that it shall stop."""
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
-    """A payload as it came, and the ``ticket`` by which its source knows it again."""
+class Message(NamedTuple):  # of all values the cheapest to make
+    """A payload as it came, and the ``ticket`` by which its source knows it again.
+
+    fault: why its source could not take it whole; such a message goes to the quarantine.
+    """
 
     topic: str
     payload: bytes
     received_at: datetime
     ticket: tuple[int, int, int] = (0, 0, 0)
+    fault: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +119,7 @@ class Pipeline:
         self._tolerances = tolerances
         self._on_status = on_status
         self._status_lock = threading.Lock()
+        self._waiting: deque[Message] = deque()
         self.status = Status()
 
     def note(self, **changes: object) -> None:
@@ -123,7 +128,7 @@ class Pipeline:
             self.status = replace(self.status, **changes)  # type: ignore[arg-type]
             self._on_status(self.status)
 
-    def run(self, inbox: queue.Queue[Message], stop: threading.Event) -> None:
+    def run(self, inbox: Inbox[Message], stop: threading.Event) -> None:
         """Process messages until ``stop``; those already taken are finished, the rest stays.
 
         While the store is away a stop leaves them unacknowledged: their source has them still.
@@ -136,26 +141,29 @@ class Pipeline:
         except _StoppedError:
             _log.warning("stopped while the store was away; unacknowledged messages stay queued")
 
-    def _collect(self, inbox: queue.Queue[Message], stop: threading.Event) -> list[_Item]:
+    def _collect(self, inbox: Inbox[Message], stop: threading.Event) -> list[_Item]:
         """The next batch, decoded; empty when nothing came within the poll time."""
-        try:
-            message = inbox.get(timeout=_POLL_S)
-        except queue.Empty:
-            return []
+        waiting = self._waiting
+        if not waiting:
+            waiting.extend(inbox.take(_POLL_S))
+            if not waiting:
+                return []
         tag_map = self._patiently(self._tag_map, StoreError, stop)
-        items = [self._decode(message, tag_map)]
-        rows = len(items[0].rows) + 1  # a message without rows still takes its place
+        items: list[_Item] = []
+        rows = 0
         deadline = time.monotonic() + self._batch.wait_s
         while rows < self._batch.rows:
-            try:
-                message = inbox.get(timeout=max(0.0, deadline - time.monotonic()))
-            except queue.Empty:
-                break
-            items.append(self._decode(message, tag_map))
-            rows += len(items[-1].rows) + 1
+            if not waiting:
+                waiting.extend(inbox.take(max(0.0, deadline - time.monotonic())))
+                if not waiting:
+                    break
+            items.append(self._decode(waiting.popleft(), tag_map))
+            rows += len(items[-1].rows) + 1  # a message without rows still takes its place
         return items
 
     def _decode(self, message: Message, tag_map: TagMap) -> _Item:
+        if message.fault:
+            return _Item(message, [], [_rejected(message, message.fault)])
         try:
             decoded = self._protocols.decode(message.topic, message.payload, message.received_at)
         except DecodeError as error:

@@ -29,6 +29,7 @@ from app.wiring import StoreSink, load_city, open_database, read_tag_map, tag_ma
 from ingest import protocols
 from ingest.files import ImportReport, import_file
 from ingest.mqtt import MqttSettings, run_mqtt
+from ingest.mqtt_access import Access
 from ingest.pipeline import BatchSettings, Status
 
 log = logging.getLogger(__name__)
@@ -49,8 +50,7 @@ def mqtt(as_json: LogJson = False) -> None:
         city = load_city(database)
         run_mqtt(
             MqttSettings(
-                host=chosen.broker_host,
-                port=chosen.broker_port,
+                access=Access(chosen.broker_host, chosen.broker_port),
                 client_id=chosen.client_id,
                 batch=BatchSettings(rows=chosen.batch_rows, wait_s=chosen.batch_ms / 1000.0),
             ),

@@ -17,6 +17,7 @@ from app.wiring import StoreSink
 from core.sites import Tag
 from ingest.mapping import TagMap
 from ingest.mqtt import MqttSettings, run_mqtt
+from ingest.mqtt_access import Access
 from ingest.pipeline import BatchSettings, Status
 from store import series
 from store.database import Database
@@ -39,7 +40,9 @@ def receive(url: str, port: int) -> None:
                 say("ready")
 
         settings = MqttSettings(
-            port=port, reconnect_max_s=1, batch=BatchSettings(wait_s=0.02, retry_max_s=0.5)
+            access=Access(port=port),
+            reconnect_max_s=1,
+            batch=BatchSettings(wait_s=0.02, retry_max_s=0.5),
         )
         run_mqtt(
             settings, StoreSink(database), lambda: tag_map, lambda: datetime.now(UTC), stop, tell

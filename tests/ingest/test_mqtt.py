@@ -11,7 +11,9 @@ import pytest
 
 from core.errors import ConfigurationError, StoreUnavailableError
 from ingest.mqtt import MqttSettings, run_mqtt
+from ingest.mqtt_access import Access
 from ingest.pipeline import BatchSettings, Status
+from ingest.protocols import find, senml
 
 
 class Receiver:
@@ -22,7 +24,7 @@ class Receiver:
         self.status = Status()
         self._result: list[Status] = []
         self._settings = MqttSettings(
-            port=port,
+            access=Access(port=port),
             reconnect_max_s=1,
             batch=BatchSettings(retry_s=0.02, retry_max_s=0.1),
             **settings,
@@ -39,6 +41,7 @@ class Receiver:
                 lambda: datetime.now(UTC),
                 self.stop,
                 self._note,
+                protocols=find([senml]),
             )
         )
 

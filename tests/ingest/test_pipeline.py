@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
 import json
-import queue
 import threading
 import time
 from collections.abc import Sequence
@@ -13,6 +11,7 @@ import numpy as np
 import pytest
 
 from core.errors import StoreError, StoreUnavailableError
+from ingest.inbox import Inbox
 from ingest.pipeline import BatchSettings, Message, Pipeline
 from ingest.protocols import find
 
@@ -65,8 +64,8 @@ def message(received_at):
 class Running:
     """A pipeline in a thread."""
 
-    def __init__(self, journal, tag_map, settings=QUICK, inbox_size=0):
-        self.inbox: queue.Queue[Message] = queue.Queue(maxsize=inbox_size)
+    def __init__(self, journal, tag_map, settings=QUICK):
+        self.inbox: Inbox[Message] = Inbox()
         self.stop = threading.Event()
         self.pipeline = Pipeline(
             find(), journal, lambda: tag_map, journal.acknowledge, batch=settings
@@ -93,7 +92,7 @@ def test_acknowledged_after_the_commit_only(sink, tag_map, message):
     journal = Journal(sink)
     with Running(journal, tag_map) as running:
         for number in range(1, 201):
-            running.inbox.put(message(number))
+            running.inbox.put([message(number)])
         running.wait(lambda: len(journal.acknowledged) == 200)
     committed: set[int] = set()
     for kind, numbers in journal.events:
@@ -110,7 +109,7 @@ def test_while_the_store_is_away_nothing_is_acknowledged_and_nothing_lost(sink, 
     journal.away = True
     with Running(journal, tag_map) as running:
         for number in range(1, 101):
-            running.inbox.put(message(number, b"broken" if number == 50 else None))
+            running.inbox.put([message(number, b"broken" if number == 50 else None)])
         running.wait(lambda: journal.attempts > 3)
         assert journal.acknowledged == []
         assert "away" in running.pipeline.status.last_error
@@ -121,29 +120,11 @@ def test_while_the_store_is_away_nothing_is_acknowledged_and_nothing_lost(sink, 
     assert (status.received, status.stored, status.quarantined) == (100, 99, 1)
 
 
-def test_a_full_buffer_holds_the_source_back(sink, tag_map, message):
-    """With the store away the pipeline takes one batch; the bounded inbox takes no more."""
-    journal = Journal(sink)
-    journal.away = True
-    with Running(journal, tag_map, inbox_size=10) as running:
-
-        def accepted(number):
-            try:
-                running.inbox.put(message(number), timeout=0.2)
-            except queue.Full:
-                return False
-            return True
-
-        taken = sum(1 for _ in itertools.takewhile(accepted, range(1, 1000)))
-        assert taken <= QUICK.rows + 10
-        assert journal.acknowledged == []
-
-
 def test_a_stop_while_the_store_is_away_leaves_messages_unacknowledged(sink, tag_map, message):
     journal = Journal(sink)
     journal.away = True
     with Running(journal, tag_map) as running:
-        running.inbox.put(message(1))
+        running.inbox.put([message(1)])
         running.wait(lambda: journal.attempts > 0)
     assert journal.acknowledged == []
 
@@ -152,8 +133,8 @@ def test_a_stop_finishes_the_batch_at_hand(sink, tag_map, message):
     journal = Journal(sink)
     slow = BatchSettings(rows=1000, wait_s=0.3)
     with Running(journal, tag_map, slow) as running:
-        running.inbox.put(message(1))
-        running.wait(running.inbox.empty)
+        running.inbox.put([message(1)])
+        running.wait(lambda: len(running.inbox) == 0)
     assert journal.acknowledged == [1]
     assert len(sink.readings) == 1
 
@@ -162,9 +143,9 @@ def test_what_cannot_be_read_is_kept_and_acknowledged(sink, tag_map, message):
     journal = Journal(sink)
     unknown = json.dumps([{"n": "urn:dev:nobody:p", "bt": BASE, "v": 1}]).encode()
     with Running(journal, tag_map) as running:
-        running.inbox.put(message(1, b"\xff\x00"))
-        running.inbox.put(message(2, unknown))
-        running.inbox.put(message(3))
+        running.inbox.put([message(1, b"\xff\x00")])
+        running.inbox.put([message(2, unknown)])
+        running.inbox.put([message(3)])
         running.wait(lambda: len(journal.acknowledged) == 3)
     assert "UTF-8" in sink.rejected[0].reason
     assert [(r.reason, r.payload) for r in sink.rejected] == [
@@ -181,7 +162,7 @@ def test_a_refused_batch_is_halved_until_the_culprits_are_alone(sink, tag_map, m
     whole = BatchSettings(rows=1000, wait_s=0.3)
     with Running(journal, tag_map, whole) as running:
         for number in range(1, 41):
-            running.inbox.put(message(number))
+            running.inbox.put([message(number)])
         running.wait(lambda: len(journal.acknowledged) == 40)
     kept = {ts_us // 1_000_000 - BASE for _, ts_us in sink.readings}
     assert kept == set(range(1, 41)) - poison
@@ -200,8 +181,8 @@ def test_a_changed_catalogue_counts_from_the_next_batch(sink, tag_map, message):
         return found
 
     stop = threading.Event()
-    inbox: queue.Queue[Message] = queue.Queue()
-    inbox.put(message(1))
+    inbox: Inbox[Message] = Inbox()
+    inbox.put([message(1)])
     pipeline = Pipeline(
         find(),
         journal,

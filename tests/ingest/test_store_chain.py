@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import queue
 import threading
 from collections.abc import Iterator
 
@@ -14,6 +13,7 @@ from app.wiring import StoreSink
 from core.sites import Tag
 from core.timeaxis import parse
 from ingest.files import ImportReport, import_file
+from ingest.inbox import Inbox
 from ingest.mapping import TagMap
 from ingest.pipeline import BatchSettings, Message, Pipeline
 from ingest.protocols import find
@@ -41,9 +41,8 @@ def stored_map(database) -> TagMap:
 
 def run(database, tag_map, messages):
     """Pass the messages through a pipeline; its last status and what was acknowledged."""
-    inbox: queue.Queue[Message] = queue.Queue()
-    for message in messages:
-        inbox.put(message)
+    inbox: Inbox[Message] = Inbox()
+    inbox.put(messages)
     stop = threading.Event()
     acknowledged: list[Message] = []
     pipeline = Pipeline(
