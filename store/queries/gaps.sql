@@ -1,0 +1,56 @@
+-- name: runs
+-- Readings of each series, with the place before the range that the last one before it leads to,
+-- and the end of the range: what lies between two of these points is missing.
+WITH wanted AS (
+    SELECT id, key, asset, resolution FROM series
+    WHERE resolution IS NOT NULL AND kind = 'measured'
+      AND (%(keys)s::text[] IS NULL OR key = ANY(%(keys)s::text[]))
+), point AS (
+    SELECT w.id, w.resolution, r.ts, false AS is_end
+    FROM wanted w
+    JOIN reading r ON r.series_id = w.id AND r.ts >= %(start)s AND r.ts < %(end)s
+    UNION ALL
+    SELECT w.id, w.resolution,
+           date_bin(w.resolution, %(start)s::timestamptz - interval '1 microsecond', p.ts), false
+    FROM wanted w CROSS JOIN LATERAL (
+        SELECT ts FROM reading WHERE series_id = w.id AND ts < %(start)s ORDER BY ts DESC LIMIT 1
+    ) p
+    UNION ALL
+    SELECT id, resolution, %(end)s, true FROM wanted
+), step AS (
+    SELECT id, resolution, ts, is_end, lag(ts) OVER (PARTITION BY id ORDER BY ts, is_end) AS before
+    FROM point
+)
+-- An interval that is not over at the end of the range is not missing yet; in between, devices
+-- whose clock wanders by less than half an interval have sent all.
+SELECT w.key, w.asset, s.before + s.resolution, s.resolution, n.missing::int
+FROM step s JOIN wanted w USING (id)
+CROSS JOIN LATERAL (
+    SELECT extract(epoch FROM s.ts - s.before) / extract(epoch FROM s.resolution) AS intervals
+) AS i
+CROSS JOIN LATERAL (
+    SELECT (CASE WHEN s.is_end THEN floor(intervals) ELSE round(intervals) END) - 1 AS missing
+) AS n
+WHERE s.ts - s.before > 1.4 * s.resolution AND n.missing >= 1
+ORDER BY w.key, s.before;
+
+-- name: devices
+SELECT series_key, device FROM device_tag WHERE series_key = ANY(%(keys)s::text[])
+UNION
+SELECT t ->> 'series_key', t ->> 'device'
+FROM (SELECT description FROM site ORDER BY saved_at DESC LIMIT 1) AS newest
+CROSS JOIN jsonb_array_elements(description -> 'tags') AS t
+WHERE t ->> 'series_key' = ANY(%(keys)s::text[]);
+
+-- name: protocols
+SELECT a.id, p ->> 'protocol'
+FROM (SELECT description FROM site ORDER BY saved_at DESC LIMIT 1) AS newest
+CROSS JOIN jsonb_array_elements(description -> 'profiles') AS p
+JOIN asset a ON a.profile = p ->> 'name'
+WHERE a.id = ANY(%(assets)s::text[]);
+
+-- name: held
+SELECT device, received_at FROM quarantine
+WHERE device = ANY(%(devices)s::text[]) AND received_at >= %(start)s AND received_at < %(end)s
+  AND resolution IS DISTINCT FROM 'dismissed'
+ORDER BY device, received_at;
