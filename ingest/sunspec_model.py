@@ -415,7 +415,7 @@ class _Builder:
         self._codes.append(code)
         if kind == mdef.TYPE_SUNSSF:
             scale_factors[point["name"]] = self._place
-        elif point["name"] not in ("ID", "L"):
+        elif prefix or point["name"] not in ("ID", "L"):
             self._points.append((prefix + point["name"], point, self._place, scale_factors))
         self._place += 1
 
