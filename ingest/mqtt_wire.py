@@ -259,12 +259,12 @@ class Reader:
         """Take every complete packet of ``data``; how many bytes that were."""
         at, end = 0, len(data)
         properties = self._version is Version.V5
+        self._need = 0
         while end - at >= 2:
             head, length, body = data[at], data[at + 1], at + 2
             if length > 127:
                 found = _read_length(data, at + 1, end)
                 if found is None:
-                    self._need = 0
                     break
                 length, body = found
             stop = body + length
@@ -295,7 +295,6 @@ class Reader:
         if head >> 4 != _PUBLISH:
             raise DecodeError(f"The broker sent a packet of {stop - body} bytes.")
         if len(data) < min(stop, body + 2 + 65_535 + 2):
-            self._need = 0
             return False
         name_stop, _, packet_id = _publish_header(head, data, body, stop)
         others.append(Oversized(data[body + 2 : name_stop], packet_id, head >> 1 & 3, stop - body))
