@@ -11,11 +11,11 @@ import numpy as np
 from app.plankinds import DAY_AHEAD, INTRADAY
 from app.planning import Horizon, Made, network_of, run_plan
 from app.settings import Settings
-from app.wiring import City
+from app.wiring import City, broker_access
 from core.errors import NotOptimalError, VerdigridError
 from core.timeaxis import DAY, floor_to, local_date, local_day, zone
 from grid.network import Network
-from ingest.setpoints import Broker, Setpoint, publish
+from ingest.setpoints import Setpoint, publish
 from store import runs
 
 log = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ class Dispatcher:
 
     def __init__(self, city: City, settings: Settings) -> None:
         self._city = city
-        self._broker = Broker(settings.broker_host, settings.broker_port)
+        self._broker = broker_access(settings)
 
     @cached_property
     def _network(self) -> Network:

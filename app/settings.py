@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from core.errors import ConfigurationError
@@ -35,6 +35,27 @@ class Settings(BaseSettings):
     )
     broker: Literal["own", "external"] = Field(
         default="own", description="'own' starts a broker, 'external' uses a running one."
+    )
+    broker_user: str = Field(default="", description="User name at the MQTT broker, if it asks.")
+    broker_password: SecretStr = Field(
+        default=SecretStr(""), description="Password at the MQTT broker; never logged."
+    )
+    broker_tls: bool = Field(
+        default=False, description="Whether to speak TLS to an external broker; it is checked."
+    )
+    broker_ca: Path | None = Field(
+        default=None, description="PEM file of authorities to trust in place of the system's."
+    )
+    broker_cert: Path | None = Field(
+        default=None, description="PEM file of our certificate, for brokers that ask for one."
+    )
+    broker_key: Path | None = Field(default=None, description="PEM file of that one's key.")
+    broker_share: str = Field(
+        default="",
+        description="Group of ingesters that divide the messages; each needs its own client id.",
+    )
+    mqtt_version: Literal["3.1.1", "5"] = Field(
+        default="3.1.1", description="Which MQTT to speak; amqtt, our second broker, has no 5."
     )
     client_id: str = Field(
         default="verdigrid-ingest",

@@ -17,6 +17,7 @@ from core.errors import ConfigurationError, StoreUnavailableError
 from core.readings import Rejected
 from core.sites import Site
 from ingest.mapping import TagMap
+from ingest.mqtt_access import Access
 from store import cityclock, migrate, quarantine, series, sites, writing
 from store.database import Database
 from store.embedded import EmbeddedServer
@@ -58,6 +59,20 @@ def load_site(database: Database) -> Site:
             "No city is described in this database yet; `verdigrid up` sets up the sandbox city."
         )
     return site
+
+
+def broker_access(settings: Settings) -> Access:
+    """How to reach the MQTT broker of this installation."""
+    return Access(
+        settings.broker_host,
+        settings.broker_port,
+        settings.broker_user,
+        settings.broker_password.get_secret_value(),
+        settings.broker_tls,
+        settings.broker_ca,
+        settings.broker_cert,
+        settings.broker_key,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,11 +25,18 @@ from app.commands.output import AsJson, LogJson, emit, log_json
 from app.lifeline import end_with_parent
 from app.progress import console
 from app.signals import stop_event
-from app.wiring import StoreSink, load_city, open_database, read_tag_map, tag_map_provider
+from app.wiring import (
+    StoreSink,
+    broker_access,
+    load_city,
+    open_database,
+    read_tag_map,
+    tag_map_provider,
+)
 from ingest import protocols
 from ingest.files import ImportReport, import_file
 from ingest.mqtt import MqttSettings, run_mqtt
-from ingest.mqtt_access import Access
+from ingest.mqtt_wire import Version
 from ingest.pipeline import BatchSettings, Status
 
 log = logging.getLogger(__name__)
@@ -50,8 +57,10 @@ def mqtt(as_json: LogJson = False) -> None:
         city = load_city(database)
         run_mqtt(
             MqttSettings(
-                access=Access(chosen.broker_host, chosen.broker_port),
+                access=broker_access(chosen),
                 client_id=chosen.client_id,
+                version=Version.V5 if chosen.mqtt_version == "5" else Version.V3_1_1,
+                share=chosen.broker_share,
                 batch=BatchSettings(rows=chosen.batch_rows, wait_s=chosen.batch_ms / 1000.0),
             ),
             StoreSink(database),

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from app import settings
+from app.wiring import broker_access
 from core.errors import ConfigurationError
+from ingest.mqtt_access import Access
 
 
 @pytest.fixture(autouse=True)
@@ -26,6 +28,8 @@ def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
         ("PORT", "http"),
         ("BROKER_PORT", "-1"),
         ("BROKER", "mosquitto"),
+        ("BROKER_TLS", "perhaps"),
+        ("MQTT_VERSION", "4"),
         ("BATCH_ROWS", "0"),
         ("BATCH_MS", "0.5"),
         ("SANDBOX", "perhaps"),
@@ -79,3 +83,32 @@ def test_every_folder_lies_below_home_and_is_absolute(
 def test_a_variable_of_another_version_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VERDIGRID_NO_SUCH_SETTING", "1")
     settings.load()
+
+
+def test_how_to_reach_the_broker_and_a_password_that_nobody_reads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in {
+        "HOST": "mqtt.example.org",
+        "PORT": "8883",
+        "USER": "city",
+        "PASSWORD": "do not tell",
+        "TLS": "true",
+        "CA": "ca.pem",
+        "CERT": "us.pem",
+        "KEY": "us.key",
+    }.items():
+        monkeypatch.setenv(f"VERDIGRID_BROKER_{name}", value)
+    found = settings.load()
+    access = broker_access(found)
+    assert "do not tell" not in repr(found) + repr(access) + str(access)
+    assert access == Access(
+        "mqtt.example.org",
+        8883,
+        "city",
+        "do not tell",
+        tls=True,
+        ca=Path("ca.pem"),
+        certificate=Path("us.pem"),
+        key=Path("us.key"),
+    )
