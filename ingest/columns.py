@@ -30,13 +30,14 @@ class BadRow:
     """A row that cannot be read. ``line`` counts from 1, a CSV's header included.
 
     text: what is kept of the row, a JSON object that ingest/protocols/readings.py can read again.
-    column: the column at fault, where it is one.
+    column: the column at fault, where it is one. device: empty where it was not read.
     """
 
     line: int
     reason: str
     text: str
     column: str = ""
+    device: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,7 @@ class Columns:
                 int(self.line[i]),
                 reasons[self.code[i]],
                 self._text(int(i)) if n < KEPT_ROWS else "",
+                device=self.names[self.code[i]][0],
             )
             for n, i in enumerate(rows)
         ]

@@ -6,34 +6,33 @@ Importing a file again is harmless: the sink counts what it has already as dupli
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
 from core.errors import DecodeError
-from core.readings import Rejected
-from ingest.columns import BadRow
+from ingest.badrows import BadRows, Reason
+from ingest.filemapping import PLAIN, FileMapping
 from ingest.mapping import TagMap
 from ingest.protocols import Protocols, find
 from ingest.sinks import Sink
-from ingest.wire import shown
 
 _log = logging.getLogger(__name__)
-
-QUARANTINE_ROWS = 1_000
-"""Rows of one file that are kept one by one; further ones are kept as a count per reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImportReport:
-    """What became of the rows of a file; read = stored + duplicates + rejected."""
+    """What became of the readings of a file; read = stored + duplicates + rejected.
+
+    A row of a wide table has many readings. reasons: why the first ones were rejected.
+    """
 
     read: int = 0
     stored: int = 0
     duplicates: int = 0
     rejected: int = 0
+    reasons: tuple[Reason, ...] = field(default=(), compare=False)
 
 
 def import_file(
@@ -43,6 +42,7 @@ def import_file(
     progress: Callable[[ImportReport], None] | None = None,
     *,
     received_at: datetime,
+    mapping: FileMapping = PLAIN,
     protocols: Protocols | None = None,
 ) -> ImportReport:
     """Read ``path`` to its end, piece by piece; each piece is committed before the next is read.
@@ -55,49 +55,24 @@ def import_file(
     if not path.is_file():
         raise DecodeError(f"There is no file {path}.")
     report = ImportReport()
-    quarantine = _Quarantine(path.name, sink, received_at)
-    for columns in protocol.read(path):
+    bad_rows = BadRows(f"file/{path.name}", received_at)
+    for columns in protocol.read(path, mapping):
         batch, unmapped = tag_map.map_columns(columns)
         stored, duplicates = sink.write(batch) if len(batch) else (0, 0)
-        bad = [*columns.bad, *unmapped]
-        quarantine.add(bad)
+        kept = bad_rows.take([*columns.bad, *unmapped])
+        if kept:
+            sink.quarantine(kept)
         report = ImportReport(
             report.read + columns.rows,
             report.stored + stored,
             report.duplicates + duplicates,
-            report.rejected + len(bad),
+            bad_rows.count,
+            bad_rows.first,
         )
         if progress is not None:
             progress(report)
-    quarantine.close()
+    rest = bad_rows.rest()
+    if rest:
+        sink.quarantine(rest)
     _log.info("file imported", extra={"file": path.name, "stored": report.stored})
     return report
-
-
-class _Quarantine:
-    """Bad rows one by one up to a bound, then a count per reason: a wrong file has millions."""
-
-    def __init__(self, file: str, sink: Sink, now: datetime) -> None:
-        self._file, self._sink, self._now = shown(file), sink, now
-        self._left = QUARANTINE_ROWS
-        self._beyond: Counter[str] = Counter()
-
-    def add(self, rows: list[BadRow]) -> None:
-        kept, beyond = rows[: self._left], rows[self._left :]
-        self._left -= len(kept)
-        self._beyond.update(row.reason for row in beyond)
-        if kept:
-            self._sink.quarantine([self._entry(row) for row in kept])
-
-    def close(self) -> None:
-        if self._beyond:
-            self._sink.quarantine(
-                [
-                    Rejected(self._file, f"{reason} ({count} further rows)", b"", self._now)
-                    for reason, count in self._beyond.items()
-                ]
-            )
-
-    def _entry(self, row: BadRow) -> Rejected:
-        detail = {"line": str(row.line)}
-        return Rejected(self._file, row.reason, row.text.encode(), self._now, detail)

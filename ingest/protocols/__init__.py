@@ -4,8 +4,8 @@ A protocol for messages has ``NAME`` and ``decode(topic, payload, received_at) -
 raises DecodeError and nothing else. What it decodes it says by filters as in MQTT: ``TOPICS`` to
 subscribe to at the broker, ``SOURCES`` for what receivers of our own bring, which never come from
 a broker; a file has one of them or both. A protocol for files has ``NAME``, ``SUFFIXES`` and
-``read(path) -> Iterator[ingest.columns.Columns]``, which raises DecodeError for a file that
-cannot be read at all and reports single bad rows beside the good ones.
+``read(path, mapping) -> Iterator[ingest.columns.Columns]``, which raises DecodeError for a file
+that cannot be read at all and reports single bad rows beside the good ones.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from types import ModuleType
 from core.errors import ConfigurationError, DecodeError
 from ingest.columns import Columns
 from ingest.decoded import Decoded
+from ingest.filemapping import FileMapping
 
 Decode = Callable[[str, bytes, datetime], Decoded]
 
@@ -44,7 +45,7 @@ class FileProtocol:
 
     name: str
     suffixes: tuple[str, ...]
-    read: Callable[[Path], Iterator[Columns]]
+    read: Callable[[Path, FileMapping], Iterator[Columns]]
 
 
 @dataclass(frozen=True, slots=True)

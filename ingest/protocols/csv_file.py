@@ -1,98 +1,121 @@
-"""CSV files of the long format: one row per reading.
+"""CSV files: by default one row per reading, with the columns device, tag, unit, ts and value.
 
-Columns ``device,tag,unit,ts,value`` in any order, with a header; ``unit`` and ``quality`` may be
-missing, further columns are passed over. Other headers are declared by a mapping from our names
-to the file's. ``ts`` is ISO 8601 with its zone and labels the BEGINNING of an interval. UTF-8,
-comma, quotes as in RFC 4180; a row is one line.
+The columns stand in any order under a header; ``unit`` and ``quality`` may be missing, further
+columns are passed over. ``ts`` is ISO 8601 with its zone and labels the BEGINNING of an interval.
+UTF-8, comma, quotes as in RFC 4180; a row is one line. Everything else can be declared by a
+mapping (ingest/filemapping.py).
 """
 
 from __future__ import annotations
 
 import codecs
 import csv
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
+import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
 from core.errors import DecodeError
-from ingest.columns import BadRow, Columns
-from ingest.table import OPTIONAL, REQUIRED, check_names, columns
+from ingest.columns import KEPT_ROWS, BadRow, Columns
+from ingest.filemapping import PLAIN, FileMapping
+from ingest.table import Table, none, used_columns
 
 NAME = "csv"
 SUFFIXES = (".csv",)
 
 BLOCK_BYTES = 8 * 1024 * 1024
 
-_FIRST_LINE = 2
 _LONGEST_HEADER = 100_000
 _LONGEST_TEXT = 1_000
 
 
 def read(
-    path: Path, names: Mapping[str, str] | None = None, block_bytes: int = BLOCK_BYTES
+    path: Path, mapping: FileMapping = PLAIN, block_bytes: int = BLOCK_BYTES
 ) -> Iterator[Columns]:
     """The file in pieces of ``block_bytes``; bad rows stand in each piece with their line.
 
-    names: for files with other headers, ``{"device": "meter no", ...}``.
     Raises DecodeError when the file cannot be read or lacks a column.
     """
-    given = dict(names or {})
+    what = f"The file {path.name}"
+    try:
+        header = _header(path, mapping, what)
+        with path.open("rb") as file:
+            yield from _pieces(file, header, mapping, what, block_bytes)
+    except (pa.ArrowException, OSError, UnicodeError) as error:
+        raise DecodeError(f"{what} cannot be read: {error}") from error
+
+
+def _pieces(
+    file: BinaryIO, header: list[str], mapping: FileMapping, what: str, block_bytes: int
+) -> Iterator[Columns]:
+    used = used_columns(mapping, header, what)
+    place = [header.index(name) for name in used]
+    table = Table(mapping, what)
+    first_line = mapping.header_row + 1
     lost: list[BadRow] = []
-    try:
-        header = _header(path)
-        ours = {name: given.get(name, name) for name in (*REQUIRED, *OPTIONAL)}
-        place = {name: header.index(theirs) for name, theirs in ours.items() if theirs in header}
-        check_names(list(place), f"The file {path.name}")
-        counted = reported = 0
-        for batch in _open(path, len(header), lost, block_bytes):
-            line = _lines(counted, batch.num_rows, [row.line for row in lost])
-            counted += batch.num_rows
-            picked = pa.RecordBatch.from_arrays(
-                [batch.column(i) for i in place.values()], names=list(place)
-            )
-            filled = _not_blank(picked)
-            # The reader looks ahead: these may stand behind the piece, never before the last one.
-            fresh, reported = lost[reported:], len(lost)
-            yield columns(picked.filter(pa.array(filled)), line[filled], fresh)
-        if lost[reported:]:
-            yield columns(picked.slice(0, 0), np.empty(0, dtype=np.int64), lost[reported:])
-    except (pa.ArrowException, OSError) as error:
-        raise DecodeError(f"The file {path.name} cannot be read: {error}") from error
+    counted = reported = 0
+    for batch in _open(file, len(header), mapping, lost, block_bytes):
+        line = _lines(counted, batch.num_rows, [row.line for row in lost], first_line)
+        counted += batch.num_rows
+        picked = pa.RecordBatch.from_arrays([batch.column(i) for i in place], names=list(used))
+        filled = _not_blank(picked)
+        # The reader looks ahead: these may stand behind the piece, never before the last one.
+        fresh, reported = lost[reported:], len(lost)
+        yield table.columns(picked.filter(pa.array(filled)), line[filled], fresh)
+    if lost[reported:]:
+        yield none(lost[reported:])
 
 
-def _header(path: Path) -> list[str]:
-    with path.open("rb") as file:
-        first = file.readline(_LONGEST_HEADER)
-    try:
-        header = next(csv.reader([first.decode("utf-8-sig")]), [])
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DecodeError(f"The header of {path.name} is not CSV in UTF-8.") from error
+def _header(path: Path, mapping: FileMapping, what: str) -> list[str]:
+    """The names of the columns; a byte order mark is none of them."""
+    header: list[str] = []
+    # What stands behind the header may be damaged, and is read ahead.
+    with path.open(encoding=mapping.encoding, errors="replace") as lines:
+        text = ""
+        for _ in range(mapping.header_row):
+            text = lines.readline(_LONGEST_HEADER)
+    with suppress(csv.Error):
+        header = next(csv.reader([text.removeprefix("\ufeff")], delimiter=mapping.delimiter), [])
+    if not header or "\ufffd" in text:
+        raise DecodeError(
+            f"{what} has no header of a CSV file in {mapping.encoding.upper()} "
+            f"in row {mapping.header_row}."
+        )
     return [name.strip() for name in header]
 
 
-def _open(path: Path, width: int, lost: list[BadRow], block_bytes: int) -> Iterator[pa.RecordBatch]:
+def _open(
+    file: BinaryIO, width: int, mapping: FileMapping, lost: list[BadRow], block_bytes: int
+) -> Iterator[pa.RecordBatch]:
     """Every column as text, which cannot fail; rows of another width go to ``lost``."""
 
     def keep(row: pacsv.InvalidRow) -> str:
         if row.text.strip():
             reason = f"{row.actual_columns} columns instead of {row.expected_columns}"
-            lost.append(BadRow(int(row.number), reason, row.text[:_LONGEST_TEXT]))
+            text = row.text[:_LONGEST_TEXT] if len(lost) < KEPT_ROWS else ""
+            lost.append(BadRow(int(row.number), reason, orjson.dumps({"text": text}).decode()))
         return "skip"
 
     names = [str(i) for i in range(width)]  # headers may repeat, positions do not
     reader: Iterator[pa.RecordBatch] = pacsv.open_csv(
-        pa.TransformInputStream(pa.OSFile(str(path)), _valid_utf8()),
+        pa.TransformInputStream(pa.PythonFile(file), _as_utf8(mapping.encoding)),
         # In one thread, or the rows that are skipped have no number.
         read_options=pacsv.ReadOptions(
-            use_threads=False, block_size=block_bytes, column_names=names, skip_rows=1
+            use_threads=False,
+            block_size=block_bytes,
+            column_names=names,
+            skip_rows=mapping.header_row,
         ),
         # Empty lines are kept for the count and dropped afterwards.
-        parse_options=pacsv.ParseOptions(invalid_row_handler=keep, ignore_empty_lines=False),
+        parse_options=pacsv.ParseOptions(
+            delimiter=mapping.delimiter, invalid_row_handler=keep, ignore_empty_lines=False
+        ),
         convert_options=pacsv.ConvertOptions(
             column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
         ),
@@ -100,23 +123,23 @@ def _open(path: Path, width: int, lost: list[BadRow], block_bytes: int) -> Itera
     return reader
 
 
-def _valid_utf8() -> Callable[[Any], bytes]:
-    """Puts U+FFFD for bytes that are not UTF-8, over which the reader would stumble.
+def _as_utf8(encoding: str) -> Callable[[Any], bytes]:
+    """Puts U+FFFD for bytes that are not of ``encoding``, over which the reader would stumble.
 
     A name with one in it is unknown, a number is none: the row is rejected by what it says.
     """
-    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    decoder = codecs.getincrementaldecoder(encoding)("replace")
     return lambda piece: decoder.decode(bytes(piece), final=len(piece) == 0).encode()
 
 
-def _lines(counted: int, rows: int, lost: list[int]) -> np.ndarray:
+def _lines(counted: int, rows: int, lost: list[int], first_line: int) -> np.ndarray:
     """The lines of ``rows`` rows after ``counted`` earlier ones, given the lines that were lost.
 
-    The header is line 1. A lost line stands before a row when not more rows precede it.
+    A lost line stands before a row when not more rows precede it.
     """
     index = counted + np.arange(rows, dtype=np.int64)
-    before = np.array(lost, dtype=np.int64) - _FIRST_LINE - np.arange(len(lost))
-    return index + _FIRST_LINE + np.searchsorted(before, index, side="right")
+    before = np.array(lost, dtype=np.int64) - first_line - np.arange(len(lost))
+    return index + first_line + np.searchsorted(before, index, side="right")
 
 
 def _not_blank(batch: pa.RecordBatch) -> np.ndarray:

@@ -10,7 +10,9 @@ import pytest
 
 from core.errors import DecodeError
 from core.readings import Quality
-from ingest.files import QUARANTINE_ROWS, ImportReport, import_file
+from ingest.columns import KEPT_ROWS
+from ingest.filemapping import PLAIN, of_tree
+from ingest.files import ImportReport, import_file
 from ingest.protocols import csv_file, parquet_file
 
 METER = "urn:dev:meter-1"
@@ -65,7 +67,7 @@ def test_bad_rows_are_named_and_the_rest_goes_on(
     """Also when the file comes in pieces of two rows: lines count over all pieces."""
     path = tmp_path / "dirty.csv"
     path.write_bytes(DIRTY)
-    monkeypatch.setattr(csv_file.read, "__defaults__", (None, block_bytes))
+    monkeypatch.setattr(csv_file.read, "__defaults__", (PLAIN, block_bytes))
     report = import_file(path, sink, tag_map, received_at=received_at)
     found = {int(r.detail["line"]): r.reason for r in sink.rejected}
     assert found.keys() == REASONS.keys()
@@ -94,11 +96,12 @@ def test_again_is_harmless(tmp_path, sink, tag_map, received_at):
 def test_other_headers_are_declared(tmp_path):
     path = tmp_path / "vendor.csv"
     path.write_text(f"\ufeffZähler;x,Wert,Zeit,Kanal\n{METER},1.5,2026-06-22T00:00:00Z,p\n")
-    names = {"device": "Zähler;x", "value": "Wert", "ts": "Zeit", "tag": "Kanal"}
-    (piece,) = csv_file.read(path, names)
+    columns = {"device": "Zähler;x", "value": "Wert", "tag": "Kanal"}
+    mapping = of_tree({"columns": columns, "time": {"column": "Zeit"}}, "vendor")
+    (piece,) = csv_file.read(path, mapping)
     assert piece.names == [(METER, "p", None)]
     assert piece.value.tolist() == [1.5]
-    with pytest.raises(DecodeError, match="no column device, tag, ts, value"):
+    with pytest.raises(DecodeError, match="no column ts, device, tag, value"):
         list(csv_file.read(path))
 
 
@@ -119,7 +122,7 @@ def test_parquet_of_several_types(tmp_path, sink, tag_map, received_at, unit):
     pq.write_table(table, path)
     report = import_file(path, sink, tag_map, received_at=received_at)
     assert report == ImportReport(read=3, stored=2, duplicates=0, rejected=1)
-    assert sink.rejected[0].detail == {"line": "3"}
+    assert sink.rejected[0].detail == {"line": "3", "column": "ts"}
     assert sink.readings.keys() == {(1, FIRST_US), (1, FIRST_US + 3_600_000_000)}
 
 
@@ -150,9 +153,9 @@ def test_a_file_that_is_none_is_one_sentence(tmp_path, sink, tag_map, received_a
 
 def test_a_wrong_file_does_not_flood_the_quarantine(tmp_path, sink, tag_map, received_at):
     path = tmp_path / "wrong.csv"
-    rows = QUARANTINE_ROWS + 234
+    rows = KEPT_ROWS + 234
     path.write_text("device,tag,ts,value\n" + "d,t,2026-06-22T00:00:00Z,1\n" * rows)
     report = import_file(path, sink, tag_map, received_at=received_at)
     assert report.rejected == rows
-    assert len(sink.rejected) == QUARANTINE_ROWS + 1
+    assert len(sink.rejected) == KEPT_ROWS + 1
     assert sink.rejected[-1].reason == "unknown device 'd' (234 further rows)"

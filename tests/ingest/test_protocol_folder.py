@@ -71,4 +71,4 @@ def test_a_topic_or_file_of_nobody_is_refused(received_at):
     with pytest.raises(DecodeError, match="No protocol"):
         protocols.find().decode("verdigrid/other", b"{}", received_at)
     with pytest.raises(DecodeError, match=r"only .*\.csv, .*\.parquet"):
-        protocols.find().for_file(Path("readings.xlsx"))
+        protocols.find().for_file(Path("readings.ods"))
