@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 import pandas as pd
 
@@ -24,6 +25,8 @@ class Known:
     id: int
     variable: str
     unit: str
+    timezone: str = "UTC"
+    resolution: timedelta | None = None
 
 
 def register(connection: Connection, series: Iterable[Series]) -> dict[str, int]:

@@ -1,30 +1,85 @@
--- name: raw
+-- name: native
 COPY (
-    SELECT series_id, ts, value FROM reading
+    SELECT series_id, ts, value FROM {source} AS r
     WHERE series_id = ANY({ids}) AND ts >= {start} AND ts < {end} AND quality & {exclude} = 0
+) TO STDOUT (FORMAT BINARY);
+
+-- name: stored
+reading
+
+-- name: first_stored
+-- A correction keeps what was there before it; null, where there was nothing.
+(
+    SELECT c.series_id, c.ts,
+           CASE WHEN f.id IS NULL THEN c.value ELSE f.old_value END AS value,
+           CASE WHEN f.id IS NULL THEN c.quality ELSE f.old_quality END AS quality
+    FROM reading c LEFT JOIN LATERAL (
+        SELECT id, old_value, old_quality FROM reading_revision v
+        WHERE c.quality & {corrected} <> 0 AND v.series_id = c.series_id AND v.ts = c.ts
+        ORDER BY id LIMIT 1
+    ) f ON true
+    WHERE f.id IS NULL OR f.old_value IS NOT NULL
+)
+
+-- name: rolled_to
+SELECT level, rolled_to FROM rollup_state;
+
+-- name: buckets
+COPY (
+    SELECT series_id, {label}, {figures} FROM ({parts}) AS part GROUP BY 1, 2
 ) TO STDOUT (FORMAT BINARY);
 
 -- name: mean
-COPY (
-    SELECT series_id, date_bin({bucket}, ts, {origin}), avg(value) FROM reading
-    WHERE series_id = ANY({ids}) AND ts >= {start} AND ts < {end} AND quality & {exclude} = 0
-    GROUP BY 1, 2
-) TO STDOUT (FORMAT BINARY);
+sum(sum) / sum(n)
 
 -- name: sum
-COPY (
-    SELECT series_id, date_bin({bucket}, ts, {origin}), sum(value) FROM reading
-    WHERE series_id = ANY({ids}) AND ts >= {start} AND ts < {end} AND quality & {exclude} = 0
-    GROUP BY 1, 2
-) TO STDOUT (FORMAT BINARY);
+sum(sum)
 
 -- name: last
-COPY (
-    SELECT DISTINCT ON (series_id, date_bin({bucket}, ts, {origin}))
-           series_id, date_bin({bucket}, ts, {origin}), value FROM reading
-    WHERE series_id = ANY({ids}) AND ts >= {start} AND ts < {end} AND quality & {exclude} = 0
-    ORDER BY series_id, date_bin({bucket}, ts, {origin}), ts DESC
-) TO STDOUT (FORMAT BINARY);
+(array_agg(last ORDER BY last_ts DESC))[1]
+
+-- name: envelope
+sum(sum) / sum(n), min(minimum), max(maximum), sum(n)::bigint
+
+-- name: part_of_readings
+SELECT series_id, ts, 1 AS n, value AS sum, value AS minimum, value AS maximum,
+       value AS last, ts AS last_ts
+FROM {source} AS r
+WHERE series_id = ANY({ids}) AND ts >= {start} AND ts < {end} AND quality & {exclude} = 0
+
+-- name: part_of_rollups
+-- Buckets that hold a reading to be left out, or for which a late one waits, are read again.
+SELECT * FROM (
+    WITH late AS (
+        SELECT DISTINCT d.series_id, {late_label} AS bucket
+        FROM rollup_dirty d CROSS JOIN generate_series(0, 3) AS quarter
+        WHERE d.series_id = ANY({ids}) AND d.hour > {start}::timestamptz - interval '1 hour'
+          AND d.hour < {end}
+    )
+    SELECT u.series_id, u.bucket AS ts, u.n, u.sum, u.minimum, u.maximum, u.last, u.last_ts
+    FROM {table} u
+    WHERE u.series_id = ANY({ids}) AND u.bucket >= {start} AND u.bucket < {end}
+      AND u.flags & {doubtful} = 0
+      AND NOT EXISTS (
+        SELECT FROM late WHERE late.series_id = u.series_id AND late.bucket = u.bucket
+      )
+    UNION ALL
+    SELECT r.* FROM (
+        SELECT series_id, bucket FROM late WHERE bucket >= {start} AND bucket < {end}
+        UNION
+        SELECT u.series_id, u.bucket FROM {table} u
+        WHERE u.series_id = ANY({ids}) AND u.bucket >= {start} AND u.bucket < {end}
+          AND u.flags & {doubtful} <> 0
+    ) AS again
+    CROSS JOIN LATERAL (
+        SELECT series_id, ts, 1 AS n, value AS sum, value AS minimum, value AS maximum,
+               value AS last, ts AS last_ts
+        FROM {source} AS r
+        WHERE r.series_id = again.series_id AND r.ts >= again.bucket AND r.ts < {until}
+          AND r.quality & {exclude} = 0
+        OFFSET 0 -- bucket by bucket: few are to be read again, whatever the planner expects
+    ) AS r
+) AS rolled
 
 -- name: latest
 -- One short descent of the newest partition's key for each series.

@@ -20,7 +20,7 @@ SET owner = excluded.owner, timezone = excluded.timezone, simulated = excluded.s
 SELECT key, id FROM series ORDER BY id;
 
 -- name: known
-SELECT key, id, variable, unit FROM series WHERE key = ANY(%(keys)s::text[]);
+SELECT key, id, variable, unit, timezone, resolution FROM series WHERE key = ANY(%(keys)s::text[]);
 
 -- name: catalogue
 SELECT id, key, site, asset, variable, kind, owner, timezone, simulated, resolution, unit
