@@ -8,10 +8,11 @@ The payload is what ingest/ocpp_server.py made of a CALL of the charger, a JSON 
 - ``transaction``, where the message does not name its transaction itself: the id the server gave
   (1.6 StartTransaction) or that is under way (2.0.1 NotifyEVChargingNeeds), a text;
 - ``connector``, where a message of a transaction does not name it: as the start did;
-- ``interval_s``, where the charger's profile says so: what interval energies stand for.
+- ``interval_s``, where the charger's profile says so: what interval energies stand for;
+- ``tags``, where the city has described them: the only ones to read, since chargers tell much more.
 
 A device is a charger, a tag ``<connector>:<measurand>``, then ``.<phase>`` where there is one and
-``@<location>`` where it is not the outlet: ``1:Power.Active.Import``, ``1:Voltage.L1-N``,
+``@<location>`` where it is not the usual one: ``1:Power.Active.Import``, ``1:Voltage.L1-N``,
 ``2:Energy.Active.Import.Register``, ``1:Temperature@Body``. Connectors are those of 1.6 and the
 EVSEs of 2.0.1; 0 is the charger as a whole. Values are instants, except ``*.Interval`` energies:
 OCPP stamps their end, and they are no readings where nobody said how long they are. Values that a
@@ -52,7 +53,6 @@ NEEDS_MESSAGE = "ChargingNeeds"
 REGISTER = "Energy.Active.Import.Register"
 """The measurand where none is named, and the one that session energy is taken from."""
 
-_OUTLET = "Outlet"
 _NUMBER = re.compile(r"\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?\s*", re.ASCII)
 _NOTHING = frozenset(("", "nan", "null", "none", "n/a"))
 _LONGEST_INTERVAL_S = 86_400.0
@@ -85,6 +85,7 @@ class _Call:
     transaction: str | None
     connector: int | None
     interval: timedelta | None
+    tags: frozenset[str] | None
 
 
 def decode(topic: str, payload: bytes, received_at: datetime) -> Decoded:
@@ -94,7 +95,8 @@ def decode(topic: str, payload: bytes, received_at: datetime) -> Decoded:
     if not isinstance(frame, list) or len(frame) != 4 or frame[0] != CALL:
         raise DecodeError("The OCPP frame is no CALL.")
     version, action = envelope.get("version"), frame[2]
-    read = _READERS.get((version, action)) if isinstance(action, str) else None
+    named = isinstance(version, str) and isinstance(action, str)
+    read = _READERS.get((version, action)) if named else None
     if read is None:
         raise DecodeError("This action of this OCPP version holds nothing to read.")
     transaction = envelope.get("transaction")
@@ -107,6 +109,7 @@ def decode(topic: str, payload: bytes, received_at: datetime) -> Decoded:
             transaction=None if transaction is None else wire.name(transaction, "The transaction"),
             connector=None if connector is None else _index(connector, "The connector"),
             interval=_interval(envelope.get("interval_s")),
+            tags=_tags(envelope.get("tags")),
         )
     )
 
@@ -124,11 +127,13 @@ def _start_transaction(call: _Call) -> Decoded:
         raise DecodeError("The start of a transaction came without the id it was given.")
     ts = wire.rfc3339(call.payload.get("timestamp"), "The timestamp")
     meter_wh = wire.number(call.payload.get("meterStart"), "meterStart")
-    reading = RawReading(call.charger, f"{connector}:{REGISTER}", ts, meter_wh, "Wh")
-    event = ChargingEvent(
-        SessionStep.START, call.charger, call.transaction, ts, connector, _mwh(meter_wh)
+    samples = _Samples(call, connector, [], [])
+    samples.add(REGISTER, ts, meter_wh, "Wh")
+    return samples.decoded(
+        ChargingEvent(
+            SessionStep.START, call.charger, call.transaction, ts, connector, _mwh(meter_wh)
+        )
     )
-    return Decoded.of([reading], (event,))
 
 
 def _stop_transaction(call: _Call) -> Decoded:
@@ -141,9 +146,7 @@ def _stop_transaction(call: _Call) -> Decoded:
     ts = wire.rfc3339(call.payload.get("timestamp"), "The timestamp")
     meter_wh = wire.number(call.payload.get("meterStop"), "meterStop")
     samples = _Samples.read(call, call.connector, call.payload.get("transactionData", []))
-    if call.connector is not None:
-        tag = f"{call.connector}:{REGISTER}"
-        samples.readings.append(RawReading(call.charger, tag, ts, meter_wh, "Wh"))
+    samples.add(REGISTER, ts, meter_wh, "Wh")
     end = ChargingEvent(
         SessionStep.END, call.charger, transaction, ts, call.connector, _mwh(meter_wh)
     )
@@ -253,7 +256,7 @@ def _status(call: _Call, connector: str, status: str, error: str) -> Decoded:
     return Decoded.of([], (ConnectorStatus(call.charger, connector, ts, status, error),))
 
 
-_READERS: MappingProxyType[tuple[Any, str], Callable[[_Call], Decoded]] = MappingProxyType(
+_READERS: MappingProxyType[tuple[Any, Any], Callable[[_Call], Decoded]] = MappingProxyType(
     {
         (V16, "MeterValues"): _meter_values_16,
         (V16, "StartTransaction"): _start_transaction,
@@ -273,42 +276,47 @@ _READERS: MappingProxyType[tuple[Any, str], Callable[[_Call], Decoded]] = Mappin
 class _Samples:
     """The meter values of one message: readings, and the registers among them for sessions."""
 
-    charger: str
+    call: _Call
     connector: int | None
     readings: list[RawReading]
     registers: list[Register]
 
     @classmethod
     def read(cls, call: _Call, connector: int | None, meter_values: Any) -> _Samples:
-        made = cls(call.charger, connector, [], [])
+        made = cls(call, connector, [], [])
         for meter_value in _list(meter_values, "meterValue"):
             ts = wire.rfc3339(
                 _object(meter_value, "A meter value").get("timestamp"), "A meter value's timestamp"
             )
             for sample in _list(meter_value.get("sampledValue"), "sampledValue"):
-                made._take(_object(sample, "A sampled value"), ts, call.interval)
+                made._take(_object(sample, "A sampled value"), ts)
         return made
 
-    def _take(self, sample: dict[str, Any], ts: datetime, interval: timedelta | None) -> None:
+    def _take(self, sample: dict[str, Any], ts: datetime) -> None:
         value = _value(sample)
         if value is None:
             return
         measurand = _text(sample, "measurand", REGISTER)
         phase = _text(sample, "phase", "")
-        location = _text(sample, "location", _OUTLET)
+        location = _text(sample, "location", _usual_location(measurand))
         unit = _unit(sample, measurand)
-        if (measurand, phase, location) == (REGISTER, "", _OUTLET):
+        name = measurand
+        name += f".{phase}" if phase else ""
+        name += f"@{location}" if location != _usual_location(measurand) else ""
+        if name == REGISTER:
             self.registers.append((ts, _energy_mwh(value, unit)))
         if measurand.endswith(".Interval"):
-            if interval is None:
+            if self.call.interval is None:
                 return
-            ts = wire.bounded(ts - interval)
-        if self.connector is None:
-            return
-        tag = f"{self.connector}:{measurand}"
-        tag += f".{phase}" if phase else ""
-        tag += f"@{location}" if location != _OUTLET else ""
-        self.readings.append(RawReading(self.charger, wire.name(tag, "The tag"), ts, value, unit))
+            ts = wire.bounded(ts - self.call.interval)
+        self.add(name, ts, value, unit)
+
+    def add(self, name: str, ts: datetime, value: float, unit: str | None) -> None:
+        """A reading of the connector, where that is known and anybody wants it."""
+        tag = wire.name(f"{self.connector}:{name}", "The tag")
+        wanted = self.call.tags is None or tag in self.call.tags
+        if self.connector is not None and wanted:
+            self.readings.append(RawReading(self.call.charger, tag, ts, value, unit))
 
     def updates(self, transaction: str | None) -> Iterator[ChargingEvent]:
         """The first and the last register of the message, where it belongs to a transaction."""
@@ -316,7 +324,7 @@ class _Samples:
             return
         for ts, register_mwh in sorted({min(self.registers), max(self.registers)}):
             yield ChargingEvent(
-                SessionStep.UPDATE, self.charger, transaction, ts, self.connector, register_mwh
+                SessionStep.UPDATE, self.call.charger, transaction, ts, self.connector, register_mwh
             )
 
     def decoded(self, *events: ChargingEvent) -> Decoded:
@@ -345,6 +353,10 @@ def _value(sample: dict[str, Any]) -> float | None:
             raise DecodeError("The multiplier is no small whole number.")
         value = wire.number(value * 10.0 ** int(multiplier), "A sampled value")
     return value
+
+
+def _usual_location(measurand: str) -> str:
+    return "EV" if measurand == "SoC" else "Outlet"
 
 
 def _unit(sample: dict[str, Any], measurand: str) -> str | None:
@@ -397,6 +409,10 @@ def _interval(value: object) -> timedelta | None:
     if not 0.0 < seconds <= _LONGEST_INTERVAL_S:
         raise DecodeError("interval_s is no length of a day at most.")
     return timedelta(seconds=seconds)
+
+
+def _tags(value: object) -> frozenset[str] | None:
+    return None if value is None else frozenset(map(str, _list(value, "tags")))
 
 
 def _optional(values: dict[str, Any], name: str) -> float | None:
