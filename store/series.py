@@ -11,7 +11,7 @@ import pandas as pd
 from core.errors import StoreError
 from core.series import Series
 from store import sqltext
-from store.catalogue import raise_version
+from store.catalogueversion import raise_version
 from store.database import Connection
 from store.frames import frame
 

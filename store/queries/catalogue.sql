@@ -1,9 +1,3 @@
--- name: version
-SELECT version FROM catalogue_version;
-
--- name: raise_version
-UPDATE catalogue_version SET version = version + 1 RETURNING version;
-
 -- name: save_assets
 -- A device that registered itself keeps its name on the wire when the description takes it over.
 INSERT INTO asset (id, site, kind, name_en, name_zh, district, owner, lat, lon)
@@ -26,3 +20,52 @@ WHERE (asset.site, asset.kind, asset.name_en, asset.name_zh, asset.district, ass
 -- What is described no longer; devices that registered themselves stay.
 DELETE FROM asset WHERE device = ''
 AND NOT EXISTS (SELECT FROM unnest(%(id)s::text[]) AS w (id) WHERE w.id = asset.id);
+
+-- name: search
+SELECT s.key, s.unit, s.variable, s.kind AS series_kind, s.asset, a.name_en, a.name_zh, a.kind,
+       a.district, s.owner, a.lat, a.lon, s.timezone, s.simulated, s.resolution,
+       l.ts, l.value, l.quality
+FROM series s
+LEFT JOIN asset a ON a.id = s.asset
+LEFT JOIN reading_latest l ON l.series_id = s.id
+WHERE {conditions}
+ORDER BY s.key LIMIT {limit};
+
+-- name: after
+s.key > {value}
+
+-- name: word
+(strpos(s.key, {value}) > 0 OR strpos(a.words, {value}) > 0)
+
+-- name: site
+s.site = {value}
+
+-- name: kinds
+a.kind = ANY({value})
+
+-- name: districts
+a.district = ANY({value})
+
+-- name: owners
+s.owner = ANY({value})
+
+-- name: variables
+s.variable = ANY({value})
+
+-- name: latitudes
+a.lat BETWEEN {low} AND {high}
+
+-- name: longitudes
+a.lon BETWEEN {low} AND {high}
+
+-- name: good
+l.quality = 0
+
+-- name: flagged
+l.quality & {value} <> 0
+
+-- name: fresher
+l.ts > {value}
+
+-- name: staler
+(l.ts IS NULL OR l.ts <= {value})
