@@ -8,8 +8,8 @@ clocks that are read and set show city time. All of this runs in the server's ev
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from core.errors import ConfigurationError, DecodeError, ServiceError, TimeError
@@ -56,6 +56,24 @@ class Period:
     cn: str
     begin: datetime
     end: datetime
+
+
+def periods(gaps: Sequence[tuple[str, datetime, datetime]]) -> tuple[Period, ...]:
+    """What to collect again so that gaps are filled: tag, begin and end of each, in any order.
+
+    A command brings all factors of its period, so that gaps of one command that meet, as those of
+    several factors do, become one. Tags of commands without history are passed over. Newest first:
+    a station that soon falls silent again has then sent what matters most.
+    """
+    found: list[Period] = []
+    for cn in RECOLLECTABLE:
+        spans = sorted((begin, end) for tag, begin, end in gaps if tag.endswith(f"@{cn}"))
+        for begin, end in spans:
+            if found and found[-1].cn == cn and begin <= found[-1].end:
+                found[-1] = replace(found[-1], end=max(end, found[-1].end))
+            else:
+                found.append(Period(cn, begin, end))
+    return tuple(sorted(found, key=lambda period: period.end, reverse=True))
 
 
 @dataclass(frozen=True, slots=True)

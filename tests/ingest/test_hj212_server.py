@@ -23,7 +23,7 @@ from core.errors import ConfigurationError, ServiceError, SpoolFullError
 from core.sites import AssetKind, DeviceProfile
 from ingest import hj212_control, hj212_frame, hj212_sm4
 from ingest.hj212_frame import Packet, build, parse
-from ingest.hj212_host import Patience, Period
+from ingest.hj212_host import Patience, Period, periods
 from ingest.hj212_server import Hj212Settings, Hj212Status, Limits, run_hj212
 from ingest.hj212_stations import Stations
 from ingest.pipeline import Message
@@ -529,6 +529,24 @@ def test_a_station_that_comes_back_is_asked_once_for_what_is_missing(start, raw)
     assert station.packet().cn == "9014"
     assert station.silent()
     assert asked_for == ["RAW-1"]
+
+
+def test_gaps_of_several_factors_are_asked_for_once():
+    def at(hour: int) -> datetime:
+        return NOW + timedelta(hours=hour)
+
+    gaps = [
+        ("a34004-Avg@2051", at(0), at(2)),
+        ("a34002-Avg@2051", at(1), at(3)),
+        ("a34004-Avg@2061", at(0), at(2)),
+        ("a34004-Avg@2051", at(7), at(8)),
+        ("a34004-Avg@2041", at(0), at(2)),
+        ("p", at(0), at(2)),
+    ]
+    expected = (
+        Period("2051", at(7), at(8)), Period("2051", at(0), at(3)), Period("2061", at(0), at(2))
+    )  # fmt: skip
+    assert periods(gaps) == periods(gaps[::-1]) == expected
 
 
 # --- Edition of 2025 (experimental) -----------------------------------------------------------
