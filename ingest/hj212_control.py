@@ -12,63 +12,75 @@ import asyncio
 import json
 import os
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
-from core.errors import ConfigurationError, ServiceError, VerdigridError
+from core.errors import ServiceError, VerdigridError
 from core.timeaxis import parse
 from ingest.hj212_host import Host, Period
 
+SOCKET_NAME = "hj212.sock"
+"""The name of the socket in the folder of running processes."""
+
 _MAX_LINE = 4_096
-_MAX_PATH = 100  # the kernel's bound is 108 bytes
 
 
 @asynccontextmanager
 async def serving(path: Path, host: Host) -> AsyncIterator[None]:
     """Answer on ``path`` while the context lasts.
 
-    Raises ConfigurationError when the path is too long for a socket, ServiceError when another
-    server answers there or it cannot be made.
+    Raises ServiceError when another server answers there or the socket cannot be made.
     """
-    _check_free(path)
     line = socket.socket(socket.AF_UNIX)
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        line.bind(str(path))
+        _check_free(path)
+        with _reachable(path) as short:
+            line.bind(short)
         path.chmod(0o600)  # before anybody can connect
         server = await asyncio.start_unix_server(_answering(host), sock=line, limit=_MAX_LINE)
-    except OSError as error:
+    except (OSError, ServiceError) as error:
         line.close()
+        if isinstance(error, ServiceError):
+            raise
         raise ServiceError(f"The control socket {path} cannot be made: {error}.") from error
     try:
         yield
     finally:
         server.close()
-        with suppress(FileNotFoundError):
-            path.unlink()
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _reachable(path: Path) -> Iterator[str]:
+    """A name of ``path`` that fits into a socket's address, 107 bytes: by way of its open folder
+    where the system has such names, as Linux does.
+    """
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        short = Path(f"/proc/self/fd/{folder}")
+        yield str(short / path.name if short.exists() else path)
+    finally:
+        os.close(folder)
 
 
 def _check_free(path: Path) -> None:
-    if len(os.fsencode(path)) > _MAX_PATH:
-        raise ConfigurationError(
-            f"The control socket {path} has too long a path; a socket's has {_MAX_PATH} bytes."
-        )
-    with socket.socket(socket.AF_UNIX) as probe:
+    """Take away what a killed server left; raises ServiceError when one answers."""
+    with socket.socket(socket.AF_UNIX) as probe, _reachable(path) as short:
         probe.settimeout(1.0)
         try:
-            probe.connect(str(path))
-        except (FileNotFoundError, ConnectionRefusedError):  # none, or a killed server's
-            with suppress(FileNotFoundError):
-                path.unlink()
+            probe.connect(short)
+        except (FileNotFoundError, ConnectionRefusedError):
+            path.unlink(missing_ok=True)
             return
-        except OSError as error:
-            raise ServiceError(f"The control socket {path} cannot be used: {error}.") from error
     raise ServiceError(f"Another HJ 212 server answers on {path}.")
 
 
-def _answering(host: Host) -> Any:
+def _answering(
+    host: Host,
+) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             line = await asyncio.wait_for(reader.readline(), 10.0)
@@ -114,9 +126,9 @@ def ask(path: Path, request: dict[str, str], *, timeout_s: float = 960.0) -> dic
     Raises ServiceError when no server runs there, and with its sentence when it cannot do it.
     """
     try:
-        with socket.socket(socket.AF_UNIX) as line:
+        with socket.socket(socket.AF_UNIX) as line, _reachable(path) as short:
             line.settimeout(timeout_s)
-            line.connect(str(path))
+            line.connect(short)
             line.sendall(json.dumps(request).encode() + b"\n")
             with line.makefile("rb") as answer:
                 reply = json.loads(answer.readline() or b"{}")

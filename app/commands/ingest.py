@@ -21,6 +21,7 @@ from rich.progress import (
 )
 
 from app import settings
+from app.commands import hj212_request
 from app.commands.output import AsJson, LogJson, emit, log_json
 from app.lifeline import end_with_parent
 from app.progress import console
@@ -42,6 +43,7 @@ from ingest.pipeline import BatchSettings, Status
 log = logging.getLogger(__name__)
 
 group = typer.Typer(help="Collect readings.", no_args_is_help=True)
+group.command("hj212-request")(hj212_request.command)
 
 REPORT_EVERY_S = 60.0
 
