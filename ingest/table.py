@@ -51,10 +51,13 @@ class _Coded:
 
     words: list[str | None]
     code: np.ndarray
+    constant: bool = False
 
-    def good(self, rule: Callable[[str | None], bool]) -> np.ndarray:
-        """Which of the n fulfil ``rule``, asked once for each distinct text."""
-        found: np.ndarray = np.array([rule(w) for w in self.words], dtype=bool)[self.code]
+    @property
+    def named(self) -> np.ndarray:
+        """Which of the n are names, asked once for each distinct text; a constant is one."""
+        names = [self.constant or _is_name(word) for word in self.words]
+        found: np.ndarray = np.array(names, dtype=bool)[self.code]
         return found
 
 
@@ -117,8 +120,8 @@ class Table:
         value, value_good = _numbers(cells, self._mapping.decimal)
         quality, quality_good = _quality(table, measure.quality)
         checks = (
-            ("device is missing or not a text", device.good(_is_name), measure.device.column),
-            ("tag is missing or not a text", tag.good(_is_name), measure.tag.column),
+            ("device is missing or not a text", device.named, measure.device.column),
+            ("tag is missing or not a text", tag.named, measure.tag.column),
             ("value is not a finite number", value_good, measure.column),
             ("quality is not a number of known flags", quality_good, measure.quality.column),
         )
@@ -198,7 +201,8 @@ def _combined(
 
 def _coded(table: pa.RecordBatch, source: Source) -> _Coded:
     if source.column not in table.schema.names:
-        return _Coded([source.constant or None], np.zeros(table.num_rows, dtype=np.int64))
+        zeros = np.zeros(table.num_rows, dtype=np.int64)
+        return _Coded([source.constant or None], zeros, constant=True)
     encoded = pc.dictionary_encode(_texts(table.column(source.column)), null_encoding="encode")
     code = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
     return _Coded(encoded.dictionary.to_pylist() or [None], code)

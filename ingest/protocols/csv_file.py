@@ -44,83 +44,106 @@ def read(
     """
     what = f"The file {path.name}"
     try:
-        header = _header(path, mapping, what)
+        rows = CsvRows(_header(path, mapping), mapping, what)
         with path.open("rb") as file:
-            yield from _pieces(file, header, mapping, what, block_bytes)
+            first_line = mapping.header_row + 1
+            yield from rows.pieces(file, first_line, block_bytes, skip=mapping.header_row)
     except (pa.ArrowException, OSError, UnicodeError) as error:
         raise DecodeError(f"{what} cannot be read: {error}") from error
 
 
-def _pieces(
-    file: BinaryIO, header: list[str], mapping: FileMapping, what: str, block_bytes: int
-) -> Iterator[Columns]:
-    used = used_columns(mapping, header, what)
-    place = [header.index(name) for name in used]
-    table = Table(mapping, what)
-    first_line = mapping.header_row + 1
-    lost: list[BadRow] = []
-    counted = reported = 0
-    for batch in _open(file, len(header), mapping, lost, block_bytes):
-        line = _lines(counted, batch.num_rows, [row.line for row in lost], first_line)
-        counted += batch.num_rows
-        picked = pa.RecordBatch.from_arrays([batch.column(i) for i in place], names=list(used))
-        filled = _not_blank(picked)
-        # The reader looks ahead: these may stand behind the piece, never before the last one.
-        fresh, reported = lost[reported:], len(lost)
-        yield table.columns(picked.filter(pa.array(filled)), line[filled], fresh)
-    if lost[reported:]:
-        yield none(lost[reported:])
-
-
-def _header(path: Path, mapping: FileMapping, what: str) -> list[str]:
-    """The names of the columns; a byte order mark is none of them."""
-    header: list[str] = []
-    # What stands behind the header may be damaged, and is read ahead.
+def _header(path: Path, mapping: FileMapping) -> str:
+    """The line with the names of the columns; what stands behind it may be damaged."""
     with path.open(encoding=mapping.encoding, errors="replace") as lines:
         text = ""
         for _ in range(mapping.header_row):
             text = lines.readline(_LONGEST_HEADER)
+    return text
+
+
+class CsvRows:
+    """The rows under a header, handed in at once or piece by piece.
+
+    what: where they come from, in the words that a sentence begins with.
+    Raises DecodeError when the header is none or lacks a column.
+    """
+
+    def __init__(self, header: str, mapping: FileMapping, what: str) -> None:
+        names = _names(header, mapping, what)
+        self._width = len(names)
+        self._used = used_columns(mapping, names, what)
+        self._places = [names.index(name) for name in self._used]
+        self._mapping = mapping
+        self._table = Table(mapping, what)
+        self._what = what
+
+    def pieces(
+        self, file: BinaryIO, first_line: int, block_bytes: int, *, skip: int = 0
+    ) -> Iterator[Columns]:
+        """The rows in ``file``, whose first one, behind ``skip`` others, is number first_line."""
+        lost: list[BadRow] = []
+        counted = reported = 0
+        try:
+            for batch in self._open(file, block_bytes, skip, first_line, lost):
+                line = _lines(counted, batch.num_rows, [row.line for row in lost], first_line)
+                counted += batch.num_rows
+                columns = [batch.column(i) for i in self._places]
+                picked = pa.RecordBatch.from_arrays(columns, names=list(self._used))
+                filled = _not_blank(picked)
+                # The reader looks ahead: these may stand behind the piece, never before the last.
+                fresh, reported = lost[reported:], len(lost)
+                yield self._table.columns(picked.filter(pa.array(filled)), line[filled], fresh)
+        except (pa.ArrowException, UnicodeError) as error:
+            raise DecodeError(f"{self._what} cannot be read: {error}") from error
+        if lost[reported:]:
+            yield none(lost[reported:])
+
+    def _open(
+        self, file: BinaryIO, block_bytes: int, skip: int, first_line: int, lost: list[BadRow]
+    ) -> Iterator[pa.RecordBatch]:
+        """Every column as text, which cannot fail; rows of another width go to ``lost``."""
+
+        def keep(row: pacsv.InvalidRow) -> str:
+            if row.text.strip():
+                reason = f"{row.actual_columns} columns instead of {row.expected_columns}"
+                text = row.text[:_LONGEST_TEXT] if len(lost) < KEPT_ROWS else ""
+                line = first_line + int(row.number) - 1 - skip
+                lost.append(BadRow(line, reason, orjson.dumps({"text": text}).decode()))
+            return "skip"
+
+        names = [str(i) for i in range(self._width)]  # headers may repeat, positions do not
+        reader: Iterator[pa.RecordBatch] = pacsv.open_csv(
+            pa.TransformInputStream(
+                pa.PythonFile(file, mode="r"), _as_utf8(self._mapping.encoding)
+            ),
+            # In one thread, or the rows that are skipped have no number.
+            read_options=pacsv.ReadOptions(
+                use_threads=False, block_size=block_bytes, column_names=names, skip_rows=skip
+            ),
+            # Empty lines are kept for the count and dropped afterwards.
+            parse_options=pacsv.ParseOptions(
+                delimiter=self._mapping.delimiter,
+                invalid_row_handler=keep,
+                ignore_empty_lines=False,
+            ),
+            convert_options=pacsv.ConvertOptions(
+                column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
+            ),
+        )
+        return reader
+
+
+def _names(header: str, mapping: FileMapping, what: str) -> list[str]:
+    """The names of the columns; a byte order mark is none of them."""
+    names: list[str] = []
     with suppress(csv.Error):
-        header = next(csv.reader([text.removeprefix("\ufeff")], delimiter=mapping.delimiter), [])
-    if not header or "\ufffd" in text:
+        names = next(csv.reader([header.removeprefix("\ufeff")], delimiter=mapping.delimiter), [])
+    if not names or "\ufffd" in header:
         raise DecodeError(
             f"{what} has no header of a CSV file in {mapping.encoding.upper()} "
             f"in row {mapping.header_row}."
         )
-    return [name.strip() for name in header]
-
-
-def _open(
-    file: BinaryIO, width: int, mapping: FileMapping, lost: list[BadRow], block_bytes: int
-) -> Iterator[pa.RecordBatch]:
-    """Every column as text, which cannot fail; rows of another width go to ``lost``."""
-
-    def keep(row: pacsv.InvalidRow) -> str:
-        if row.text.strip():
-            reason = f"{row.actual_columns} columns instead of {row.expected_columns}"
-            text = row.text[:_LONGEST_TEXT] if len(lost) < KEPT_ROWS else ""
-            lost.append(BadRow(int(row.number), reason, orjson.dumps({"text": text}).decode()))
-        return "skip"
-
-    names = [str(i) for i in range(width)]  # headers may repeat, positions do not
-    reader: Iterator[pa.RecordBatch] = pacsv.open_csv(
-        pa.TransformInputStream(pa.PythonFile(file), _as_utf8(mapping.encoding)),
-        # In one thread, or the rows that are skipped have no number.
-        read_options=pacsv.ReadOptions(
-            use_threads=False,
-            block_size=block_bytes,
-            column_names=names,
-            skip_rows=mapping.header_row,
-        ),
-        # Empty lines are kept for the count and dropped afterwards.
-        parse_options=pacsv.ParseOptions(
-            delimiter=mapping.delimiter, invalid_row_handler=keep, ignore_empty_lines=False
-        ),
-        convert_options=pacsv.ConvertOptions(
-            column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
-        ),
-    )
-    return reader
+    return [name.strip() for name in names]
 
 
 def _as_utf8(encoding: str) -> Callable[[Any], bytes]:
