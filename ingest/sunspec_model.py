@@ -9,8 +9,9 @@ implemented only when all its bits are set, believes whatever count a damaged re
 makes an object of every point. tests/ingest/test_sunspec_model.py holds the two against each
 other where pysunspec2 is right.
 
-References: SunSpec Device Information Model Specification 1.1 (2022), sections 3 to 5; SunSpec
-Information Model Reference for the single models.
+Reference: SunSpec Alliance, Device Information Model Specification, for types, scale factors and
+"not implemented" values. By it 0 says so of an accumulator (acc32): a new counter has no reading
+until it has counted.
 """
 
 from __future__ import annotations

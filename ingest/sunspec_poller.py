@@ -3,8 +3,9 @@
 ingest/modbus_asker.py knows how a device is asked, ingest/modbus_line.py how its answers travel;
 here is when, and what happens if not.
 
-One thread for all devices, one connection for each ``host:port``: the devices behind a gateway
-take turns on it. ``interval_s`` of a link counts wall seconds, also where the city's clock runs
+One thread for all devices, one connection for each ``host:port``, which stays open: the devices
+behind a gateway take turns on it, and above some 900 hosts the process needs more file descriptors
+than most systems grant unasked (``ulimit -n``). ``interval_s`` of a link counts wall seconds, also where the city's clock runs
 faster, because it is the device that must not be asked too often; the readings carry the city's
 time. Polls stand on a grid of the interval, so that devices can be added up, spread a little so
 that they do not all answer in the same millisecond. A point of the grid that was missed stays so.
@@ -172,14 +173,21 @@ async def _run(
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await _end(tasks)
         keeper.close()
         for line in lines.values():
             line.close()
     for task in done:
         task.result()
+
+
+async def _end(tasks: list[asyncio.Task[None]]) -> None:
+    """Cancel until all have ended: before Python 3.12, asyncio.wait_for can swallow a cancel."""
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=_STOP_CHECK_S)
 
 
 def _lines(links: Sequence[Link]) -> dict[tuple[str, int], Line]:
@@ -294,7 +302,7 @@ class _Keeper:
         self._full_pause_s = full_pause_s
         self._waiting: asyncio.Queue[_Held] = asyncio.Queue()
         self._thread = ThreadPoolExecutor(1, "sunspec-spool")
-        self._holds = 0
+        self._held: list[_Held] = []
 
     async def keep(self, message: Message, on_pause: Callable[[str], None]) -> None:
         """Returns when the spool has the message, however long that takes."""
@@ -305,24 +313,24 @@ class _Keeper:
     async def run(self) -> None:
         """Serve ``keep``; raises what ``accept`` raises besides SpoolFullError."""
         while True:
-            held = [await self._waiting.get()]
-            while not self._waiting.empty():
-                held.append(self._waiting.get_nowait())
-            self._holds = len(held)
-            await self._patiently(held)
-            self._holds = 0
-            for one in held:
-                if not one.kept.done():
+            self._held.append(await self._waiting.get())
+            await self._hand_over()
+            for one in self._held:
+                if not one.kept.done():  # or its device has been given up
                     one.kept.set_result(None)
+            self._held.clear()
 
-    async def _patiently(self, held: list[_Held]) -> None:
-        messages = [one.message for one in held]
+    async def _hand_over(self) -> None:
+        """Try until the spool has taken all that waits, and what comes meanwhile."""
         loop = asyncio.get_running_loop()
         while True:
+            while not self._waiting.empty():
+                self._held.append(self._waiting.get_nowait())
+            messages = [one.message for one in self._held]
             try:
                 await loop.run_in_executor(self._thread, self._accept, messages)
             except SpoolFullError as error:
-                for one in held:
+                for one in self._held:
                     one.on_pause(str(error))
             else:
                 return
@@ -331,6 +339,6 @@ class _Keeper:
     def close(self) -> None:
         """Waits until the spool has answered what it was given last."""
         self._thread.shutdown(wait=True)
-        lost = self._holds + self._waiting.qsize()
+        lost = len(self._held) + self._waiting.qsize()
         if lost:
             _log.warning("stopped before the spool had the last polls", extra={"polls": lost})
