@@ -5,10 +5,12 @@ here is when, and what happens if not.
 
 One thread for all devices, one connection for each ``host:port``, which stays open: the devices
 behind a gateway take turns on it, and above some 900 hosts the process needs more file descriptors
-than most systems grant unasked (``ulimit -n``). ``interval_s`` of a link counts wall seconds, also where the city's clock runs
-faster, because it is the device that must not be asked too often; the readings carry the city's
-time. Polls stand on a grid of the interval, so that devices can be added up, spread a little so
-that they do not all answer in the same millisecond. A point of the grid that was missed stays so.
+than most systems grant unasked (``ulimit -n``).
+
+``interval_s`` of a link counts wall seconds, also where the city's clock runs faster, because it
+is the device that must not be asked too often; the readings carry the city's time. Polls stand on
+a grid of the interval, so that devices can be added up, spread a little so that they do not all
+answer in the same millisecond. A point of the grid that was missed stays so.
 
 A device that does not answer is asked less and less often. After a new connection it may be
 another one, so it is asked again for its models; as it is when a model is not where it was.
