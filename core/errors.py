@@ -30,6 +30,10 @@ class DecodeError(VerdigridError):
     """A message cannot be read; it belongs in quarantine."""
 
 
+class TooLargeError(DecodeError):
+    """A request or a file holds more than one may."""
+
+
 class MappingError(VerdigridError):
     """A vendor tag cannot be mapped to a series."""
 

@@ -62,6 +62,16 @@ class Columns:
         """How many rows of the file this piece stands for."""
         return len(self.line) + len(self.bad)
 
+    def refuse(self, mask: np.ndarray, reason: str) -> Columns:
+        """Without the rows of ``mask``, bool (n,), which become bad ones."""
+        if not mask.any():
+            return self
+        bad = [*self.bad, *self.bad_rows(np.flatnonzero(mask), [reason] * len(self.names))]
+        code, line, ts_us, value, quality = (
+            a[~mask] for a in (self.code, self.line, self.ts_us, self.value, self.quality)
+        )
+        return Columns(self.names, code, line, ts_us, value, quality, bad)
+
     def bad_rows(self, rows: np.ndarray, reasons: Sequence[str]) -> list[BadRow]:
         """The rows with these indices as bad ones; reasons: one for each name."""
         return [

@@ -12,10 +12,13 @@ from datetime import datetime
 from pathlib import Path
 
 from core.errors import DecodeError
+from core.timeaxis import MICROSECOND, to_us
 from ingest.badrows import BadRows, Reason
+from ingest.columns import Columns
 from ingest.filemapping import PLAIN, FileMapping
 from ingest.mapping import TagMap
 from ingest.protocols import Protocols, find
+from ingest.quality import STANDARD
 from ingest.sinks import Sink
 
 _log = logging.getLogger(__name__)
@@ -47,7 +50,8 @@ def import_file(
 ) -> ImportReport:
     """Read ``path`` to its end, piece by piece; each piece is committed before the next is read.
 
-    received_at: the time that stands on rejected rows. progress: called after each piece.
+    received_at: the city time; it stands on rejected rows, and what lies more than a day ahead of
+    it is one. progress: called after each piece.
     Raises DecodeError when the file cannot be read (what was stored before stays), StoreError
     when the store is away or refuses.
     """
@@ -56,7 +60,8 @@ def import_file(
         raise DecodeError(f"There is no file {path}.")
     report = ImportReport()
     bad_rows = BadRows(f"file/{path.name}", received_at)
-    for columns in protocol.read(path, mapping):
+    for piece in protocol.read(path, mapping):
+        columns = without_future(piece, to_us(received_at))
         batch, unmapped = tag_map.map_columns(columns)
         stored, duplicates = sink.write(batch) if len(batch) else (0, 0)
         kept = bad_rows.take([*columns.bad, *unmapped])
@@ -76,3 +81,10 @@ def import_file(
         sink.quarantine(rest)
     _log.info("file imported", extra={"file": path.name, "stored": report.stored})
     return report
+
+
+def without_future(columns: Columns, now_us: int) -> Columns:
+    """Without the rows that lie too far ahead: behind them nothing newer could come."""
+    ahead = STANDARD.refuse_ahead
+    mask = columns.ts_us > now_us + ahead // MICROSECOND
+    return columns.refuse(mask, f"its time lies more than {ahead} ahead")

@@ -14,12 +14,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from core.errors import DecodeError
+from core.errors import DecodeError, TooLargeError
 from core.readings import Rejected
+from core.timeaxis import to_us
 from ingest.badrows import BadRows, Reason
 from ingest.bodies import Body
 from ingest.columns import Columns
+from ingest.files import without_future
 from ingest.mapping import TagMap
+from ingest.quality import STANDARD, clock_flags
 from ingest.sinks import Sink
 
 PIECE_BYTES = 4 * 1024 * 1024
@@ -33,10 +36,6 @@ class Limits:
     rows: int = 1_000_000
     sent_bytes: int = 512 * 1024 * 1024
     unpacked_bytes: int = 1024 * 1024 * 1024
-
-
-class TooLargeError(DecodeError):
-    """A request holds more than one may."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +130,7 @@ class Upload:
         self._sink = sink
         self._tag_map = tag_map
         self._bad = BadRows(source, now)
+        self._now_us = to_us(now)
         self._rejected: list[Rejected] = []
         self._limits = limits
         self._rows = self._stored = self._duplicates = 0
@@ -164,8 +164,10 @@ class Upload:
             if self._rows + columns.rows > self._limits.rows:
                 raise TooLargeError(_too_large("rows", self._limits.rows))
             self._rows += columns.rows
+            columns = without_future(columns, self._now_us)
             batch, unmapped = self._tag_map.map_columns(columns)
             if len(batch):
+                batch["quality"] |= clock_flags(self._now_us - batch["ts_us"], STANDARD)
                 stored, duplicates = self._sink.write(batch)
                 self._stored += stored
                 self._duplicates += duplicates
