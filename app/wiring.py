@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import numpy as np
 
@@ -15,14 +16,30 @@ from app.settings import Settings
 from core.clock import CityClock
 from core.errors import ConfigurationError, StoreUnavailableError
 from core.readings import Rejected
-from core.sites import Site
+from core.sites import Registration, Route, Site
+from core.timeaxis import EPOCH
 from ingest.mapping import TagMap
 from ingest.mqtt_access import Access
-from store import cityclock, migrate, quarantine, series, sites, writing
-from store.database import Database
+from ingest.registration import Registrar
+from store import (
+    beats,
+    catalogue,
+    charging,
+    cityclock,
+    devices,
+    migrate,
+    quarantine,
+    series,
+    sites,
+    writing,
+)
+from store.database import Connection, Database
 from store.embedded import EmbeddedServer
 
 log = logging.getLogger(__name__)
+
+BEATS_APART_S = 20.0
+"""Real seconds without a beat after which a receiver was away; it beats every five."""
 
 
 def wall_now() -> datetime:
@@ -100,48 +117,109 @@ def load_city(database: Database) -> City:
 
 
 class StoreSink:
-    """ingest's Sink over the store: a batch is written in one transaction."""
+    """ingest's Sink over the store: each call is one transaction. Raises StoreError.
 
-    def __init__(self, database: Database) -> None:
+    pace: city seconds in a real one.
+    """
+
+    def __init__(self, database: Database, *, pace: float = 1.0) -> None:
         self._database = database
+        self._pause = max(beats.PAUSE, timedelta(seconds=BEATS_APART_S * pace))
 
     def write(self, batch: np.ndarray) -> tuple[int, int]:
-        """Store a batch; (inserted, duplicates). Raises StoreError."""
+        """Store a batch; (inserted, duplicates)."""
         with self._database.connection() as connection:
             result = writing.write(connection, batch)
         return result.inserted, result.duplicates
 
     def quarantine(self, rejected: Sequence[Rejected]) -> None:
-        """Keep what could not be read. Raises StoreError."""
+        """Keep what could not be read."""
         with self._database.connection() as connection:
             quarantine.add(connection, rejected)
 
+    def register(self, registrations: Sequence[Registration]) -> Sequence[Route]:
+        """Take devices in; their routes as they are now."""
+        with self._database.connection() as connection:
+            return devices.register(connection, registrations)
 
-def tag_map_provider(database: Database, *, every_s: float = 30.0) -> Callable[[], TagMap]:
-    """A function that gives the tag map, read anew at most every ``every_s`` seconds.
+    def charging(self, events: Sequence[Any]) -> None:
+        """Keep what chargers say of their sessions."""
+        with self._database.connection() as connection:
+            charging.apply(connection, events)
 
+    def latest(self) -> np.ndarray:
+        """The newest reading of every series."""
+        with self._database.connection() as connection:
+            return devices.seed(connection)
+
+    def beat(self, receiver: str, at: datetime) -> None:
+        """Note that a receiver listens."""
+        with self._database.connection() as connection:
+            beats.beat(connection, receiver, at, gap=self._pause)
+
+
+class LiveTagMap:
+    """The tag map of the city, kept up with the catalogue while it is in use.
+
+    Each call gives the map; at most every ``every_s`` seconds it asks for the catalogue's version.
+    When that has risen, new devices are added to the map; a new description makes a new map.
     A database that is away leaves the last map in use.
     """
-    held: TagMap | None = None
-    read_at = 0.0
 
-    def provide() -> TagMap:
-        nonlocal held, read_at
-        if held is None or time.monotonic() - read_at > every_s:
+    def __init__(self, database: Database, *, every_s: float = 2.0) -> None:
+        self._database = database
+        self._every_s = every_s
+        self._next = 0.0
+        self._held: TagMap | None = None
+        self._version = 0
+        self._described_at: datetime | None = None
+        self._since: datetime | None = None
+
+    def __call__(self) -> TagMap:
+        if self._held is None or time.monotonic() >= self._next:
             try:
-                held = read_tag_map(database)
+                self._held = self._current()
             except StoreUnavailableError:
-                if held is None:
+                if self._held is None:
                     raise
-            read_at = time.monotonic()
-        return held
+            self._next = time.monotonic() + self._every_s
+        return self._held
 
-    return provide
+    def _current(self) -> TagMap:
+        with self._database.connection() as connection:
+            version = catalogue.version(connection)
+            if self._held is not None and version == self._version:
+                return self._held
+            described_at, newest = sites.saved_at(connection), devices.newest(connection)
+            held = self._held
+            if held is None or described_at != self._described_at:
+                held = _tag_map(connection)
+            else:
+                recent = devices.registered_since(connection, self._since or EPOCH)
+                held.add(devices.routes(connection, [d for d in recent if d not in held]))
+        self._version, self._described_at, self._since = version, described_at, newest
+        return held
 
 
 def read_tag_map(database: Database) -> TagMap:
-    """The tag map of the city in the database."""
+    """The tag map of the city as it is now, which knows series by their keys too."""
     with database.connection() as connection:
-        site = sites.load(connection)
-        ids = series.ids(connection)
-    return TagMap(site.tags if site else (), ids)
+        return _tag_map(connection, series.ids(connection))
+
+
+def _tag_map(connection: Connection, ids: Mapping[str, int] | None = None) -> TagMap:
+    site = sites.load(connection)
+    tags = site.tags if site else ()
+    known = series.known(connection, sorted({tag.series_key for tag in tags}))
+    tag_map = TagMap(
+        tags,
+        {key: there.id for key, there in known.items()} if ids is None else ids,
+        {key: there.resolution for key, there in known.items()},
+        registrar=_registrar(site) if site else None,
+    )
+    tag_map.add(devices.all_routes(connection))
+    return tag_map
+
+
+def _registrar(site: Site) -> Registrar:
+    return Registrar(site.id, site.profiles, site.timezone, site.simulated)

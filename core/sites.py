@@ -5,10 +5,10 @@ A real city is described in a file, the sandbox describes itself; both become th
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from core.series import Series
 
@@ -75,6 +75,20 @@ class Tag:
     series_key: str
 
 
+class Route(NamedTuple):
+    """Where a device's value goes: a tag with what has to be known of its series.
+
+    resolution_us: length of the interval a value stands for; 0 for instants.
+    """
+
+    device: str
+    tag: str
+    unit: str
+    variable: str
+    series_id: int
+    resolution_us: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class ProfileTag:
     """A value that every device of a profile has: its name on the wire and what it measures.
@@ -123,6 +137,17 @@ class Registration:
     asset: Asset
     series: tuple[Series, ...]
     tags: tuple[Tag, ...]
+
+    def under(self, asset_id: str) -> Registration:
+        """The same with another id of the asset; series and tags follow."""
+        renamed = {s.key: replace(s, asset=asset_id) for s in self.series}
+        return Registration(
+            self.device,
+            self.profile,
+            replace(self.asset, id=asset_id),
+            tuple(renamed.values()),
+            tuple(replace(t, series_key=renamed[t.series_key].key) for t in self.tags),
+        )
 
 
 @dataclass(frozen=True, slots=True)

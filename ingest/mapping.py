@@ -1,185 +1,253 @@
-"""Mapping: a device's name for a value becomes a series, its unit the variable's. Only here.
+"""Mapping: a device's name for a value becomes a series and a rule. Only here.
 
-A TagMap never changes; when the catalogue does, a new one takes its place.
+A city of a million devices is a few arrays and one dictionary entry for each device: devices of
+one make share their table of tags, and a device knows where its own series begin.
 """
 
 from __future__ import annotations
 
-import math
+from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import timedelta
+from itertools import groupby
+from operator import attrgetter
 from types import MappingProxyType
+from typing import NamedTuple
 
 import numpy as np
 
 from core.errors import MappingError, UnitError
-from core.readings import READING_DTYPE, RawReading, Rejected
-from core.sites import Tag
-from core.timeaxis import to_us
-from core.units import linear
+from core.readings import READING_DTYPE
+from core.sites import Route, Tag
+from core.timeaxis import MICROSECOND
 from core.variables import VARIABLES
 from ingest.columns import BY_KEY, BadRow, Columns
-from ingest.decoded import Decoded
-from ingest.quality import STANDARD, Tolerances, flag, flags
+from ingest.decoded import Name
+from ingest.quality import range_flags
+from ingest.registration import Registrar
+from ingest.rules import Rules, converted
 
-Row = tuple[int, int, float, int]
-"""series_id, ts_us, value, quality: one element of READING_DTYPE."""
+_NO_RESOLUTIONS: Mapping[str, timedelta | None] = MappingProxyType({})
+
+_SET_BITS = 20
+_SET_MASK = (1 << _SET_BITS) - 1
+
+CACHE_BYTES = 256 * 1024 * 1024
+"""Roughly what resolved names may take; then all are forgotten and resolved anew."""
+
+_ENTRY_BYTES, _NAME_BYTES = 700, 200
+
+
+class Problem(NamedTuple):
+    """A name that leads nowhere: its place in the message, and why."""
+
+    place: int
+    device: str
+    tag: str
+    reason: str
+    unknown_device: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
-    """Where a tag leads: ``value * factor + offset`` in ``unit``, plausible within the bounds."""
+class Resolved:
+    """Where the names of a message lead; m of n are known.
 
-    series_id: int
-    unit: str
-    factor: float
-    offset: float
-    minimum: float
-    maximum: float
+    series_id, rule, device: int32 (m,). device numbers the devices of the map.
+    places: which of the n names are the m known ones; None when all are.
+    """
+
+    series_id: np.ndarray
+    rule: np.ndarray
+    device: np.ndarray
+    places: tuple[int, ...] | None = None
+    problems: tuple[Problem, ...] = ()
 
 
 class TagMap:
-    """(device, tag) -> series, with the conversion of the declared unit worked out beforehand.
+    """(device, tag) -> series and rule. Grows by ``add``; nothing in it ever changes.
 
-    Raises MappingError when a tag names a series without an id or an unknown variable, UnitError
-    when its unit cannot measure that variable: a wrong description stops the start.
+    series_ids, resolutions: of the series by key. registrar: what becomes of unknown devices; None
+    leaves them unknown. Raises MappingError when a tag is described twice or names a series without
+    an id or an unknown variable, UnitError when its unit cannot measure that variable: a wrong
+    description stops the start.
     """
 
-    def __init__(self, tags: Iterable[Tag], series_ids: Mapping[str, int]) -> None:
-        targets: dict[tuple[str, str], Target] = {}
-        for tag in tags:
-            key = (tag.device, tag.tag)
-            if key in targets:
-                raise MappingError(f"The tag {tag.tag!r} of {tag.device!r} is described twice.")
-            targets[key] = _target(tag, series_ids)
-        self._targets = MappingProxyType(targets)
-        self._devices = frozenset(device for device, _ in targets)
+    def __init__(
+        self,
+        tags: Iterable[Tag] = (),
+        series_ids: Mapping[str, int] = MappingProxyType({}),
+        resolutions: Mapping[str, timedelta | None] = _NO_RESOLUTIONS,
+        *,
+        registrar: Registrar | None = None,
+    ) -> None:
+        self.rules = Rules()
+        self.registrar = registrar
         self._series_ids = series_ids
+        self._resolutions = resolutions
+        self._devices: dict[str, int] = {}  # where its series begin, and the number of its tags
+        self._tag_sets: list[dict[str, int]] = []
+        self._set_numbers: dict[tuple[str, ...], int] = {}
+        self._series_id = array("i")
+        self._rule = array("i")
+        self._cache: dict[tuple[Name, ...], Resolved] = {}
+        self._cached_bytes = 0
+        routes = [_route(tag, series_ids, resolutions) for tag in tags]
+        _refuse_twice(routes)
+        self.add(sorted(routes, key=attrgetter("device")))
 
     def __len__(self) -> int:
-        """How many tags are known."""
-        return len(self._targets)
+        """How many tags are known, those that were placed anew included."""
+        return len(self._series_id)
 
-    def target(self, device: str, tag: str, unit: str | None = None) -> Target:
-        """Where a value goes; ``unit`` from the wire, when given, wins over the declared one.
+    def __contains__(self, device: str) -> bool:
+        """Whether any tag of ``device`` is known."""
+        return device in self._devices
+
+    def add(self, routes: Iterable[Route]) -> None:
+        """Learn ``routes``, those of a device one after the other; known tags stay as they are."""
+        for device, group in groupby(routes, key=attrgetter("device")):
+            self._place(device, list(group))
+        self._cache = {}
+        self._cached_bytes = 0
+
+    def _place(self, device: str, routes: Sequence[Route]) -> None:
+        old = self._devices.get(device)
+        known = {} if old is None else self._tag_sets[old & _SET_MASK]
+        fresh = {route.tag: route for route in routes if route.tag not in known}
+        if not fresh:
+            return
+        series_id = [route.series_id for route in fresh.values()]
+        rule = [self.rules.number(r.variable, r.unit, r.resolution_us) for r in fresh.values()]
+        if old is not None:  # a device with new tags moves to a new place
+            begin, end = old >> _SET_BITS, (old >> _SET_BITS) + len(known)
+            series_id = [*self._series_id[begin:end], *series_id]
+            rule = [*self._rule[begin:end], *rule]
+        number = self._set_number((*known, *fresh))
+        self._devices[device] = len(self._series_id) << _SET_BITS | number
+        self._series_id.extend(series_id)
+        self._rule.extend(rule)
+
+    def _set_number(self, tags: tuple[str, ...]) -> int:
+        number = self._set_numbers.setdefault(tags, len(self._tag_sets))
+        if number == len(self._tag_sets):
+            if number > _SET_MASK:
+                raise MappingError(f"More than {_SET_MASK} different sets of tags are described.")
+            self._tag_sets.append({tag: place for place, tag in enumerate(tags)})
+        return number
+
+    def find(self, device: str, tag: str, unit: str | None = None) -> tuple[int, int, int]:
+        """Series, rule and device of a name; ``unit`` from the wire wins over the declared one.
 
         Raises MappingError for an unknown device, tag or unit.
         """
-        found = self._targets.get((device, tag))
-        if found is None:
+        code = self._devices.get(device)
+        if code is None:
             if tag == BY_KEY:
-                return self._target_by_key(device, unit)
-            if device in self._devices:
-                raise MappingError(f"unknown tag {tag!r} of device {device!r}")
+                return self._find_by_key(device, unit)
             raise MappingError(f"unknown device {device!r}")
-        if unit is None:
-            return found
-        try:
-            factor, offset = linear(unit, found.unit)
-        except UnitError as error:
-            raise MappingError(f"unit of {device!r} {tag!r}: {error}") from error
-        return Target(found.series_id, found.unit, factor, offset, found.minimum, found.maximum)
+        first = code >> _SET_BITS
+        place = self._tag_sets[code & _SET_MASK].get(tag)
+        if place is None:
+            raise MappingError(f"unknown tag {tag!r} of device {device!r}")
+        rule = self._rule[first + place]
+        if unit is not None:
+            try:
+                rule = self.rules.in_unit(rule, unit)
+            except UnitError as error:
+                raise MappingError(f"unit of {device!r} {tag!r}: {error}") from error
+        return self._series_id[first + place], rule, first
 
-    def _target_by_key(self, key: str, unit: str | None) -> Target:
+    def _find_by_key(self, key: str, unit: str | None) -> tuple[int, int, int]:
         """Where a value goes that names its series itself, by default in the variable's unit."""
         name = key.rpartition("/")[2]
         if key not in self._series_ids or name not in VARIABLES:
             raise MappingError(f"unknown series {key!r}")
-        declared = VARIABLES[name].unit if unit is None else unit
         try:
-            return _target(Tag(key, BY_KEY, declared, key), self._series_ids)
+            declared = VARIABLES[name].unit if unit is None else unit
+            rule = self.rules.number(name, declared, _us(self._resolutions.get(key)))
         except UnitError as error:
             raise MappingError(f"unit of {key!r}: {error}") from error
+        return self._series_ids[key], rule, -1
 
-    def rows(
-        self,
-        decoded: Decoded,
-        received_at: datetime,
-        *,
-        source: str,
-        payload: bytes,
-        tolerances: Tolerances = STANDARD,
-    ) -> tuple[list[Row], list[Rejected]]:
-        """The readings of one message as rows of READING_DTYPE, and what could not be mapped.
+    def resolve(self, names: tuple[Name, ...]) -> Resolved:
+        """Where the names of a message lead; what was asked before costs one look-up."""
+        found = self._cache.get(names)
+        if found is None:
+            found = self._resolve(names)
+            self._cached_bytes += _ENTRY_BYTES + _NAME_BYTES * len(names)
+            if self._cached_bytes > CACHE_BYTES:
+                self._cache = {}
+                self._cached_bytes = 0
+            self._cache[names] = found
+        return found
 
-        received_at: city time of arrival. source and payload: where they came from and the
-        message as it came, for the quarantine. Rows stay tuples, because messages are small and
-        arrays are made of whole batches.
-        """
-        received_us = to_us(received_at)
-        rows: list[Row] = []
-        rejected: list[Rejected] = []
-        given = decoded.quality or [0] * len(decoded.names)
-        for (device, tag, unit), ts_us, raw, quality in zip(
-            decoded.names, decoded.ts_us, decoded.value, given, strict=True
-        ):
+    def _resolve(self, names: Sequence[Name]) -> Resolved:
+        found: list[tuple[int, int, int]] = []
+        places: list[int] = []
+        problems: list[Problem] = []
+        for place, (device, tag, unit) in enumerate(names):
             try:
-                target = self.target(device, tag, unit)
-                value = raw * target.factor + target.offset
-                if not math.isfinite(value):
-                    raise MappingError(f"value of {device!r} {tag!r} is not finite")
+                found.append(self.find(device, tag, unit))
+                places.append(place)
             except MappingError as error:
-                detail = {"device": device, "tag": tag}
-                rejected.append(Rejected(source, str(error), payload, received_at, detail))
-                continue
-            quality |= flag(value, target.minimum, target.maximum, received_us - ts_us, tolerances)
-            rows.append((target.series_id, ts_us, value, int(quality)))
-        return rows, rejected
-
-    def map(
-        self,
-        readings: Sequence[RawReading],
-        received_at: datetime,
-        *,
-        source: str,
-        payload: bytes,
-        tolerances: Tolerances = STANDARD,
-    ) -> tuple[np.ndarray, list[Rejected]]:
-        """As ``rows``, with the rows as an array of READING_DTYPE, shape (n,)."""
-        rows, rejected = self.rows(
-            Decoded.of(readings), received_at, source=source, payload=payload, tolerances=tolerances
-        )
-        return np.array(rows, dtype=READING_DTYPE), rejected
+                unknown = device not in self._devices and tag != BY_KEY
+                problems.append(Problem(place, device, tag, str(error), unknown))
+        columns = np.array(found, dtype=np.int32).reshape(len(found), 3)
+        series_id, rule, device_number = (np.ascontiguousarray(c) for c in columns.T)
+        kept = tuple(places) if problems else None
+        return Resolved(series_id, rule, device_number, kept, tuple(problems))
 
     def map_columns(self, columns: Columns) -> tuple[np.ndarray, list[BadRow]]:
         """A piece of a file as READING_DTYPE (n,), and its rows that could not be mapped.
 
         There is no time of arrival, hence no CLOCK_SKEW and no LATE.
         """
+        resolved = self._resolve(columns.names)
         count = len(columns.names)
-        series_id = np.full(count, -1, dtype=np.int64)
-        number = np.zeros((4, count))
+        series_id = np.full(count, -1, dtype=np.int32)
+        rule = np.zeros(count, dtype=np.int32)
         reasons = ["value is not finite"] * count
-        for code, (device, tag, unit) in enumerate(columns.names):
-            try:
-                target = self.target(device, tag, unit)
-            except MappingError as error:
-                reasons[code] = str(error)
-                continue
-            series_id[code] = target.series_id
-            number[:, code] = target.factor, target.offset, target.minimum, target.maximum
-        factor, offset, minimum, maximum = number[:, columns.code]
-        with np.errstate(over="ignore", invalid="ignore"):
-            value = columns.value * factor + offset
-        known = series_id[columns.code] >= 0
-        good = known & np.isfinite(value)
-        batch = np.empty(int(good.sum()), dtype=READING_DTYPE)
-        batch["series_id"] = series_id[columns.code][good]
-        batch["ts_us"] = columns.ts_us[good]
-        batch["value"] = value[good]
-        batch["quality"] = columns.quality[good] | flags(value[good], minimum[good], maximum[good])
-        return batch, columns.bad_rows(np.flatnonzero(~good), reasons)
+        for problem in resolved.problems:
+            reasons[problem.place] = problem.reason
+        places = slice(None) if resolved.places is None else list(resolved.places)
+        series_id[places] = resolved.series_id
+        rule[places] = resolved.rule
+        kept = np.flatnonzero(series_id[columns.code] >= 0)
+        rules = self.rules.table[rule[columns.code[kept]]]
+        value = converted(columns.value[kept], rules)
+        finite = np.isfinite(value)
+        kept, value, rules = kept[finite], value[finite], rules[finite]
+        batch = np.empty(len(kept), dtype=READING_DTYPE)
+        batch["series_id"] = series_id[columns.code[kept]]
+        batch["ts_us"] = columns.ts_us[kept]
+        batch["value"] = value
+        batch["quality"] = columns.quality[kept] | range_flags(value, rules)
+        bad = np.setdiff1d(np.arange(len(columns.code)), kept, assume_unique=True)
+        return batch, columns.bad_rows(bad, reasons)
 
 
-def _target(tag: Tag, series_ids: Mapping[str, int]) -> Target:
+def _us(resolution: timedelta | None) -> int:
+    return 0 if resolution is None else resolution // MICROSECOND
+
+
+def _route(
+    tag: Tag, series_ids: Mapping[str, int], resolutions: Mapping[str, timedelta | None]
+) -> Route:
     name = tag.series_key.rpartition("/")[2].partition("@")[0]
-    variable = VARIABLES.get(name)
     series_id = series_ids.get(tag.series_key)
-    if variable is None or series_id is None:
+    if name not in VARIABLES or series_id is None:
         raise MappingError(
             f"The tag {tag.tag!r} of {tag.device!r} names the series {tag.series_key!r}, "
             "which does not exist."
         )
-    factor, offset = linear(tag.unit, variable.unit)
-    return Target(series_id, variable.unit, factor, offset, variable.minimum, variable.maximum)
+    resolution_us = _us(resolutions.get(tag.series_key))
+    return Route(tag.device, tag.tag, tag.unit, name, series_id, resolution_us)
+
+
+def _refuse_twice(routes: Iterable[Route]) -> None:
+    seen: set[tuple[str, str]] = set()
+    for route in routes:
+        if (route.device, route.tag) in seen:
+            raise MappingError(f"The tag {route.tag!r} of {route.device!r} is described twice.")
+        seen.add((route.device, route.tag))

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from core.readings import Rejected
-from core.sites import Registration
+from core.sites import Registration, Route
 
 
 class Sink(Protocol):
@@ -27,8 +27,11 @@ class Sink(Protocol):
         """Keep what could not become a reading, with its reason."""
         ...
 
-    def register(self, registrations: Sequence[Registration]) -> None:
-        """Make assets, series and tags of devices; one that exists already stays as it is."""
+    def register(self, registrations: Sequence[Registration]) -> Sequence[Route]:
+        """Make assets, series and tags of devices; one that exists already stays as it is.
+
+        Gives the routes of all these devices, as they are now.
+        """
         ...
 
     def charging(self, events: Sequence[Any]) -> None:

@@ -22,12 +22,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import orjson
-
-from core.errors import ServiceError, SpoolFullError
-from core.timeaxis import EPOCH, from_us, to_us
-from ingest.pipeline import Message
-from ingest.wire import shown
+from core.errors import DecodeError, ServiceError, SpoolFullError
+from core.timeaxis import EPOCH
+from ingest.messages import Message, pack, unpack
 
 _log = logging.getLogger(__name__)
 
@@ -111,7 +108,7 @@ class Spool:
         """
         if not messages:
             return
-        mine = _Waiting(_encode(messages))
+        mine = _Waiting(pack(messages))
         self._queue.put(mine)
         with self._lock:  # whoever comes first commits for all that wait behind it
             if not mine.decided:
@@ -322,24 +319,11 @@ def _set_aside(path: Path, error: Exception) -> None:
     )
 
 
-def _encode(messages: Sequence[Message]) -> bytes:
-    """A line of JSON with topics, times and lengths, then the payloads as they came."""
-    head = [[shown(m.topic), to_us(m.received_at), len(m.payload)] for m in messages]
-    return b"".join((orjson.dumps(head), b"\n", *(m.payload for m in messages)))
-
-
 def _decode(number: int, content: bytes) -> list[Message]:
-    head, _, rest = content.partition(b"\n")
-    messages = []
-    start = 0
     try:
-        index = orjson.loads(head)
-        for place, (topic, received_us, length) in enumerate(index):
-            payload = rest[start : start + length]
-            start += length
-            ticket = (number, place, len(index))
-            messages.append(Message(topic, payload, from_us(received_us), ticket))
-    except (ValueError, TypeError, OverflowError) as error:
+        messages = unpack(content)
+    except DecodeError as error:
         _log.error("a row of the spool cannot be read", extra={"id": number, "reason": str(error)})
-        return [Message(UNREADABLE, content, EPOCH, (number, 0, 1))]
-    return messages
+        messages = [Message(UNREADABLE, content, EPOCH)]
+    count = len(messages)
+    return [m._replace(ticket=(number, place, count)) for place, m in enumerate(messages)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from psycopg.types.json import Jsonb
 
 from core.sites import Site
@@ -27,3 +29,9 @@ def load(connection: Connection) -> Site | None:
     """The site saved last; None before the first."""
     row = connection.execute(_SQL["load"]).fetchone()
     return from_tree(row[0], row[1]) if row else None
+
+
+def saved_at(connection: Connection) -> datetime | None:
+    """When a description was saved last, by the database's clock; None before the first."""
+    row = connection.execute(_SQL["saved_at"]).fetchone()
+    return row[0] if row else None

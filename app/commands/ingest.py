@@ -27,12 +27,12 @@ from app.lifeline import end_with_parent
 from app.progress import console
 from app.signals import stop_event
 from app.wiring import (
+    LiveTagMap,
     StoreSink,
     broker_access,
     load_city,
     open_database,
     read_tag_map,
-    tag_map_provider,
 )
 from ingest import protocols
 from ingest.files import ImportReport, import_file
@@ -65,8 +65,8 @@ def mqtt(as_json: LogJson = False) -> None:
                 share=chosen.broker_share,
                 batch=BatchSettings(rows=chosen.batch_rows, wait_s=chosen.batch_ms / 1000.0),
             ),
-            StoreSink(database),
-            tag_map_provider(database),
+            StoreSink(database, pace=city.clock.pace),
+            LiveTagMap(database),
             city.now,
             stop,
             _reporter(),

@@ -7,3 +7,6 @@ SET description = excluded.description, network_json = excluded.network_json,
 
 -- name: load
 SELECT description, network_json FROM site ORDER BY saved_at DESC LIMIT 1;
+
+-- name: saved_at
+SELECT max(saved_at) FROM site;

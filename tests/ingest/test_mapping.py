@@ -11,19 +11,30 @@ from hypothesis import strategies as st
 
 from core.errors import MappingError, UnitError
 from core.readings import Quality, RawReading
-from core.sites import Tag
+from core.sites import Route, Tag
 from ingest.columns import Columns
+from ingest.decoded import Decoded
+from ingest.draft import Item, draft
 from ingest.mapping import TagMap
-from ingest.quality import STANDARD, flag, flags
+from ingest.messages import Message
+from ingest.quality import STANDARD, History
 
 METER = "urn:dev:meter-1"
+
+
+def drafted(tag_map, readings, received_at):
+    """The rows of one message, and why some of it cannot be stored."""
+    decoded = Decoded.of(readings)
+    item = Item(Message("t", b"", received_at), decoded, tag_map.resolve(decoded.names))
+    rows = draft([item], tag_map.rules.table, STANDARD, History()).rows
+    return rows, [p.reason for p in item.resolved.problems] + [item.reason] * bool(item.reason)
 
 
 @pytest.fixture
 def map_one(tag_map, received_at):
     def run(device, tag, value, unit=None, ts=received_at, quality=Quality.GOOD):
         raw = RawReading(device, tag, ts, value, unit, quality)
-        return tag_map.map([raw], received_at, source="topic", payload=b"as it came")
+        return drafted(tag_map, [raw], received_at)
 
     return run
 
@@ -41,8 +52,8 @@ def map_one(tag_map, received_at):
     ],
 )
 def test_units_become_the_variables(map_one, device, tag, value, unit, series_id, expected):
-    batch, rejected = map_one(device, tag, value, unit)
-    assert rejected == []
+    batch, reasons = map_one(device, tag, value, unit)
+    assert reasons == []
     assert batch["series_id"].tolist() == [series_id]
     assert batch["value"][0] == pytest.approx(expected)
 
@@ -56,15 +67,10 @@ def test_units_become_the_variables(map_one, device, tag, value, unit, series_id
         (METER, "p", "furlong!", "Unknown unit"),
     ],
 )
-def test_what_cannot_be_mapped_keeps_its_payload_and_says_why(
-    map_one, received_at, device, tag, unit, reason
-):
-    batch, (entry,) = map_one(device, tag, 1.0, unit)
+def test_what_cannot_be_mapped_says_why(map_one, device, tag, unit, reason):
+    batch, (said,) = map_one(device, tag, 1.0, unit)
     assert len(batch) == 0
-    assert reason in entry.reason
-    assert (entry.source, entry.payload) == ("topic", b"as it came")
-    assert entry.received_at == received_at
-    assert entry.detail == {"device": device, "tag": tag}
+    assert reason in said
 
 
 def test_the_rest_of_a_message_goes_on(tag_map, received_at):
@@ -73,15 +79,16 @@ def test_the_rest_of_a_message_goes_on(tag_map, received_at):
         RawReading(METER, "nothing", received_at, 2.0),
         RawReading("urn:dev:weather", "t", received_at, 3.0),
     ]
-    batch, rejected = tag_map.map(readings, received_at, source="t", payload=b"")
+    batch, reasons = drafted(tag_map, readings, received_at)
     assert batch["series_id"].tolist() == [1, 5]
-    assert len(rejected) == 1
+    assert batch["value"].tolist() == [0.001, 3.0]
+    assert len(reasons) == 1
 
 
 def test_a_conversion_that_overflows_is_refused(map_one):
-    batch, (entry,) = map_one(METER, "p", 1e308, "TW")
+    batch, (reason,) = map_one(METER, "p", 1e308, "TW")
     assert len(batch) == 0
-    assert "not finite" in entry.reason
+    assert reason == "value is too large in the unit of its variable: 'urn:dev:meter-1' 'p'"
 
 
 @pytest.mark.parametrize(
@@ -94,6 +101,7 @@ def test_a_conversion_that_overflows_is_refused(map_one):
         (1.0, timedelta(hours=2), Quality.GOOD),
         (1.0, timedelta(hours=2, microseconds=1), Quality.LATE),
         (2e7, timedelta(days=-1), Quality.OUT_OF_RANGE | Quality.CLOCK_SKEW),
+        (1.0, timedelta(days=9), Quality.LATE),
     ],
 )
 def test_flags_are_set_and_the_value_is_kept(map_one, received_at, value, age, expected):
@@ -107,12 +115,74 @@ def test_flags_of_the_device_stay(map_one):
     assert Quality(int(batch["quality"][0])) == Quality.ESTIMATED | Quality.OUT_OF_RANGE
 
 
-@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=20), st.floats(-10, 0), st.floats(0, 10))
-def test_flags_of_an_array_are_those_of_its_elements(values, minimum, maximum):
-    count = len(values)
-    together = flags(np.array(values), np.full(count, minimum), np.full(count, maximum))
-    one_by_one = [int(flag(v, minimum, maximum, 0, STANDARD)) for v in values]
-    assert together.tolist() == one_by_one
+def test_a_time_of_tomorrow_is_no_reading(map_one, received_at):
+    """It would be the newest of its series for ever."""
+    late = received_at + timedelta(days=1, microseconds=1)
+    batch, (reason,) = map_one(METER, "p", 1.0, ts=late)
+    assert len(batch) == 0
+    assert reason == "its time lies more than 1 day, 0:00:00 ahead: 'urn:dev:meter-1' 'p'"
+
+
+def test_a_refused_value_does_not_take_its_message_along(tag_map, received_at):
+    tomorrow = received_at + timedelta(days=2)
+    readings = [
+        RawReading("nobody", "p", received_at, 0.0),
+        RawReading(METER, "p", received_at, 1.0),
+        RawReading("urn:dev:weather", "t", tomorrow, 2.0),
+        RawReading("urn:dev:weather", "t", received_at, 3.0),
+    ]
+    batch, reasons = drafted(tag_map, readings, received_at)
+    assert batch[["series_id", "value"]].tolist() == [(1, 0.001), (5, 3.0)]
+    assert reasons == [
+        "unknown device 'nobody'",
+        "its time lies more than 1 day, 0:00:00 ahead: 'urn:dev:weather' 't'",
+    ]
+
+
+def test_new_tags_of_a_device_join_the_known_ones():
+    tag_map = TagMap([Tag("d", "p", "kW", "demo/a/p_mw")], {"demo/a/p_mw": 7})
+    assert (
+        tag_map.resolve((("d", "q", None),)).problems[0].reason == "unknown tag 'q' of device 'd'"
+    )
+    tag_map.add([Route("d", "q", "kvar", "q_mvar", 8), Route("d", "p", "W", "p_mw", 9)])
+    resolved = tag_map.resolve((("d", "q", None), ("d", "p", None)))
+    assert resolved.problems == ()
+    assert resolved.series_id.tolist() == [8, 7]  # what was known stays
+    assert tag_map.rules.table["factor"][resolved.rule].tolist() == [0.001, 0.001]
+
+
+def test_names_are_resolved_anew_when_too_many_were_kept(tag_map, monkeypatch):
+    monkeypatch.setattr("ingest.mapping.CACHE_BYTES", 10_000)
+    names = [((METER, "p", "kW"), (f"d{i}", "p", None)) for i in range(50)]
+    for name in names * 2:
+        resolved = tag_map.resolve(name)
+        assert resolved.series_id.tolist() == [1]
+        assert resolved.places == (0,)
+        assert resolved.problems[0].reason == f"unknown device {name[1][0]!r}"
+
+
+@given(
+    st.dictionaries(
+        st.tuples(st.sampled_from("abcd"), st.sampled_from("pqrst")), st.integers(1, 99), min_size=1
+    ),
+    st.data(),
+)
+def test_a_map_is_a_dictionary_of_its_routes(wanted, data):
+    """Whatever the order and the pieces in which it learns them."""
+    left = list(wanted.items())
+    tag_map = TagMap()
+    while left:
+        piece = left[: data.draw(st.integers(1, len(left)))]
+        left = left[len(piece) :]
+        routes = [Route(d, t, "MW", "p_mw", series_id) for (d, t), series_id in piece]
+        tag_map.add(sorted(routes))
+    for (device, tag), series_id in wanted.items():
+        assert tag_map.find(device, tag)[0] == series_id
+    names = tuple((d, t, None) for d in "abcd" for t in "pqrst")
+    resolved = tag_map.resolve(names)
+    places = range(len(names)) if resolved.places is None else resolved.places
+    got = {names[i][:2]: s for i, s in zip(places, resolved.series_id.tolist(), strict=True)}
+    assert got == wanted
 
 
 def test_columns_map_as_messages_do(tag_map, map_one, received_at):
@@ -127,6 +197,17 @@ def test_columns_map_as_messages_do(tag_map, map_one, received_at):
     for field in ("series_id", "value", "quality"):
         np.testing.assert_array_equal(batch[field], expected[field])
     assert (bad.line, bad.reason) == (5, "unknown device 'x'")
+
+
+def test_a_file_of_strangers_has_no_rows(tag_map):
+    zeros = np.zeros(2, np.int64)
+    columns = Columns(
+        [("x", "y", None)], zeros, np.arange(2), zeros, np.ones(2), np.zeros(2, np.int16), []
+    )
+    batch, bad = tag_map.map_columns(columns)
+    assert len(batch) == 0
+    assert [row.reason for row in bad] == ["unknown device 'x'"] * 2
+    assert len(TagMap().map_columns(columns)[1]) == 2
 
 
 @pytest.mark.parametrize(

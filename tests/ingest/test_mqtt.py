@@ -161,6 +161,9 @@ def test_a_store_that_is_away_longer_than_a_keep_alive(broker, publisher, receiv
         def quarantine(self, rejected):
             return sink.quarantine(rejected)
 
+        def latest(self):
+            return sink.latest()
+
     away = Away()
     receiver = receive(broker.port, away, buffer=20)
     receiver.wait(lambda s: s.connected)

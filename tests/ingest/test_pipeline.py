@@ -45,6 +45,9 @@ class Journal:
         self.events.append(("quarantine", [len(rejected)]))
         self.sink.quarantine(rejected)
 
+    def latest(self) -> np.ndarray:
+        return self.sink.latest()
+
     def acknowledge(self, messages: Sequence[Message]) -> None:
         mids = [m.ticket[1] for m in messages]
         self.events.append(("acknowledge", mids))

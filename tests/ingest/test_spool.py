@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from core.errors import ServiceError, SpoolFullError
-from ingest.pipeline import Message
+from ingest.messages import Message
 from ingest.spool import UNREADABLE, Spool
 
 ROOT = Path(__file__).parents[2]
@@ -105,7 +105,7 @@ KILLED = """
 import sys, threading
 from datetime import datetime, UTC
 from pathlib import Path
-from ingest.pipeline import Message
+from ingest.messages import Message
 from ingest.spool import Spool
 spool = Spool(Path(sys.argv[1]), capacity_bytes=10**8)
 lock = threading.Lock()

@@ -16,11 +16,11 @@ from app.schedule import jobs_of
 from app.settings import Settings
 from app.supervision import _children
 from app.watch import wait_for_life
-from app.wiring import City, load_city, open_database, tag_map_provider, wall_now
+from app.wiring import City, LiveTagMap, load_city, open_database, wall_now
 from core.clock import CityClock
 from core.errors import ConfigurationError, ServiceError, StoreUnavailableError
 from core.timeaxis import DAY, HOUR
-from store import cityclock, readings, users
+from store import cityclock, readings, sites, users
 from store.database import Database
 from store.embedded import EmbeddedServer
 
@@ -106,16 +106,28 @@ def test_the_map_of_tags_outlives_a_database_that_is_away(
     eventually: Callable[..., None],
 ) -> None:
     impatient = Database(database_url, timeout_s=0.5)
-    provide = tag_map_provider(impatient, every_s=0.0)
+    provide = LiveTagMap(impatient, every_s=0.0)
     before = provide()
     server.stop()
     try:
         assert provide() is before
         with pytest.raises(StoreUnavailableError):
-            tag_map_provider(impatient)()  # one that never knew has nothing to go on
+            LiveTagMap(impatient)()  # one that never knew has nothing to go on
     finally:
         EmbeddedServer.start(server.data_dir)
-    eventually("the map is read anew", lambda: provide() is not before)
+
+    def described_again() -> bool:
+        try:
+            with impatient.connection() as connection:
+                sites.save(connection, city.site)
+        except StoreUnavailableError:
+            return False
+        return True
+
+    eventually("the database is back", described_again)
+    assert provide() is not before
+    assert len(provide()) == len(before)
+    assert provide() is provide()  # as long as the catalogue's version is the same
     impatient.close()
 
 
