@@ -72,13 +72,13 @@ class _Sunspec:
     """A device that says itself which models it has, and where."""
 
     def __init__(self, link: Link, wanted: frozenset[str] | None) -> None:
-        _check_names(link, "base", "models")
+        _check_names(link, "base", "models", "tags")
         base = _whole(link, "base", -1, -1, sunspec_model.LAST_ADDRESS)
         self._bases = sunspec_model.BASES if base == -1 else (base,)
         self._chosen = _models(link)
         self._unit = _whole(link, "unit", 1, 0, _HIGHEST_UNIT)
         self._most = _whole(link, "most_registers", MOST_REGISTERS, 4, MOST_REGISTERS)
-        self._wanted = wanted
+        self._wanted = _tags(link, wanted)
         self._connection = 0
         self._blocks: tuple[Block, ...] = ()
         self._refused: frozenset[Block] = frozenset()
@@ -246,6 +246,15 @@ def _models(link: Link) -> frozenset[int]:
     ):
         raise _unusable(link, "models must be a list of SunSpec model ids.")
     return frozenset(chosen)
+
+
+def _tags(link: Link, described: frozenset[str] | None) -> frozenset[str] | None:
+    given = link.parameters.get("tags")
+    if given is None:
+        return described
+    if not isinstance(given, list) or not all(isinstance(tag, str) for tag in given):
+        raise _unusable(link, "tags must be a list of texts.")
+    return frozenset(given)
 
 
 def _unusable(link: Link, why: str) -> ConfigurationError:

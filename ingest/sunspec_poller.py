@@ -103,18 +103,28 @@ class PollerSettings:
 def settings_for(site: Site, **options: Any) -> PollerSettings:
     """The links of ``site`` that are asked over Modbus, with the tags described for each.
 
-    options: further fields of PollerSettings.
+    A device's own tags count; without any, those of the profile by which it registers itself (the
+    first that fits and does so), or of the first that fits. options: further fields of
+    PollerSettings.
     """
     links = tuple(link for link in site.links if link.protocol in PROTOCOLS)
-    wanted: dict[str, frozenset[str]] = {}
-    for link in links:
-        tags = {tag.tag for tag in site.tags if tag.device == link.device}
-        for profile in site.profiles:
-            if profile.protocol == link.protocol and fnmatchcase(link.device, profile.pattern):
-                tags.update(tag.tag for tag in profile.tags)
-        if tags:
-            wanted[link.device] = frozenset(tags)
-    return PollerSettings(links, wanted, **options)
+    own: dict[str, set[str]] = {}
+    for tag in site.tags:
+        own.setdefault(tag.device, set()).add(tag.tag)
+    wanted = {link.device: own.get(link.device) or _profile_tags(site, link) for link in links}
+    return PollerSettings(links, {d: frozenset(t) for d, t in wanted.items() if t}, **options)
+
+
+def _profile_tags(site: Site, link: Link) -> set[str]:
+    fitting = [
+        profile
+        for profile in site.profiles
+        if profile.protocol == link.protocol and fnmatchcase(link.device, profile.pattern)
+    ]
+    if not fitting:
+        return set()
+    chosen = next((profile for profile in fitting if profile.register), fitting[0])
+    return {tag.tag for tag in chosen.tags}
 
 
 def run_sunspec(

@@ -11,14 +11,16 @@ Describe a device in the site's JSON by a link, and what all devices of its make
 
 parameters of a link, all with a default: ``unit`` (1; the Modbus unit id), ``timeout_s`` (2; for
 each reading), ``base`` (where the device begins, if not at 40000, 50000 or 0), ``models`` (the
-ids to read, if not all that measure), ``most_registers`` (125; in one reading, for devices that
-cannot do more). ``interval_s`` counts wall seconds; see the poller.
+ids to read, if not all that measure), ``tags`` (what is wanted of it, if not what is described),
+``most_registers`` (125; in one reading, for devices that cannot do more). ``interval_s`` counts
+wall seconds; see the poller.
 
 Tags are ``<model>.<point>``, with the names of the SunSpec models: ``103.W``, ``203.TotWhImp``,
 ``160.module.2.DCW`` for the second of a repeated group, ``203#2.W`` for the second model 203 of
-a device. The poller names in the document which tags are wanted, which are those of the site's
-profiles and tags for this device; a device that nobody has described gives all it has, so that
-the quarantine shows them. What a device does not implement is no reading.
+a device. The poller names in the document which tags are wanted: those of the link, else those
+that the site describes for this device by tags or by a profile. A device of which nobody has
+described anything gives all it has, so that the quarantine shows it. What a device does not
+implement is no reading.
 
 Signs. Inverters (101 to 103, 111 to 113, 701) say W positive for producing, as a pv or generator
 asset does; model 701 of a battery is positive for discharging, an asset of kind battery for

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -402,8 +402,9 @@ def test_a_device_may_keep_silent_about_what_it_has_not(listen, start):
 
 
 def test_the_common_model_is_sent_once_and_the_others_at_every_poll(listen, start):
-    poller = start(link(listen(Peer({1: registers_of("inverter_103")})).port))
+    poller = start(link(listen(Peer({1: registers_of("inverter_103")})).port, tags=["103.W"]))
     poller.wait(lambda: len(poller.messages) >= 3)
+    assert readings(poller.messages[0]) == {"103.W": -12_500.0}
     assert [ids(m) for m in poller.messages[:3]] == [[1, 103, 203], [103, 203], [103, 203]]
 
 
@@ -639,6 +640,7 @@ def test_plain_registers_are_polled(listen, start):
         (Link("sunspec", "pv-1", LOOPBACK, 502, 10, {"timeout": 3}), "no parameter 'timeout'"),
         (Link("sunspec", "pv-1", LOOPBACK, 502, 10, {"timeout_s": 0}), "timeout_s"),
         (Link("sunspec", "pv-1", LOOPBACK, 502, 10, {"models": [64_000]}), "models"),
+        (Link("sunspec", "pv-1", LOOPBACK, 502, 10, {"tags": "103.W"}), "tags"),
         (Link("modbus", "pv-1", LOOPBACK, 502), "registers"),
     ],
 )
@@ -663,8 +665,11 @@ def test_the_site_says_what_is_asked_and_wanted():
         link(502, "unknown"),
         Link("other", "x", "host", 1),
     )
+    second = replace(profile, name="registering", tags=(ProfileTag("103.WH", "e_mwh", "Wh"),))
     tag = Tag("meter-1", "-203.W", "W", "demo/meter-1/p_mw")
-    settings = settings_for(_site((profile,), links, tag), backoff_max_s=60.0)
+    settings = settings_for(_site((profile, second), links, tag), backoff_max_s=60.0)
     assert settings.links == links[:3]
     assert settings.wanted == {"pv-1": {"103.W"}, "meter-1": {"-203.W"}}
     assert settings.backoff_max_s == 60.0
+    registers = _site((profile, replace(second, register=True)), links)
+    assert settings_for(registers).wanted == {"pv-1": {"103.WH"}}
