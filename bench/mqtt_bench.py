@@ -23,7 +23,7 @@ import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
 from app.wiring import StoreSink
-from core.readings import Rejected
+from core.readings import Rejected, empty_batch
 from core.series import Series
 from core.sites import Tag
 from ingest.broker import Broker
@@ -54,6 +54,12 @@ class _Nothing:
 
     def write(self, batch: np.ndarray) -> tuple[int, int]:
         return len(batch), 0
+
+    def latest(self) -> np.ndarray:
+        return empty_batch()
+
+    def beat(self, receiver: str, at: datetime) -> None:
+        pass
 
     def quarantine(self, rejected: Sequence[Rejected]) -> None:
         raise AssertionError(rejected[0].reason)

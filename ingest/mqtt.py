@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from ingest.inbox import Inbox
 from ingest.mapping import TagMap
 from ingest.mqtt_session import Session, SessionSettings
-from ingest.pipeline import BatchSettings, Message, Pipeline, Status
+from ingest.messages import Message
+from ingest.overflow import STANDARD as STANDARD_QUOTA
+from ingest.overflow import Quota
+from ingest.pipeline import BatchSettings, Pipeline, Status
 from ingest.protocols import Protocols, find
 from ingest.quality import STANDARD, Tolerances
 from ingest.sinks import Sink
@@ -22,10 +25,14 @@ from ingest.sinks import Sink
 
 @dataclass(frozen=True, slots=True)
 class MqttSettings(SessionSettings):
-    """The session, and how its messages are stored."""
+    """The session, and how its messages are stored.
+
+    quota: what one device may send; None for whatever comes.
+    """
 
     batch: BatchSettings = field(default_factory=BatchSettings)
     tolerances: Tolerances = STANDARD
+    quota: Quota | None = STANDARD_QUOTA
 
 
 def run_mqtt(
@@ -46,13 +53,23 @@ def run_mqtt(
     """
     known = protocols or find()
     inbox: Inbox[Message] = Inbox()
+    # What is missing here may have gone to another receiver of the share.
+    tolerances = replace(settings.tolerances, neighbours=not settings.share)
+
+    def beat() -> None:
+        for protocol in known.messages:
+            if protocol.topics:
+                sink.beat(f"{protocol.name}:{settings.client_id}", now())
+
     pipeline = Pipeline(
         known,
         sink,
         tag_map,
         lambda messages: session.acknowledge(messages),
         batch=settings.batch,
-        tolerances=settings.tolerances,
+        tolerances=tolerances,
+        quota=settings.quota,
+        beat=beat,
         on_status=on_status,
     )
     session = Session(

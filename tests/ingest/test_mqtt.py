@@ -164,6 +164,9 @@ def test_a_store_that_is_away_longer_than_a_keep_alive(broker, publisher, receiv
         def latest(self):
             return sink.latest()
 
+        def beat(self, receiver, at):
+            raise StoreUnavailableError("away")
+
     away = Away()
     receiver = receive(broker.port, away, buffer=20)
     receiver.wait(lambda s: s.connected)
