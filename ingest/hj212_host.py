@@ -44,9 +44,11 @@ NOT_DONE = {
     "4": "it took the station too long",
     "5": "the station is busy",
     "6": "the station has a fault",
-    "100": "it has no data of that period",
+    "100": "it has no data",
 }
 """ExeRtn of 9012; 1 is done."""
+
+NO_DATA = "100"
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,11 +171,12 @@ class Host:
         return target
 
     async def recollect(self, mn: str, period: Period) -> int:
-        """Have the station send a period again; how many packets came and are safe.
+        """Have the station send a period again; how many packets came and are safe, 0 when it has
+        nothing of that period.
 
-        Raises ServiceError when the station has none or does not answer, or when what it sent
-        could not be kept; ConfigurationError for a command without history, TimeError for an
-        empty period.
+        Raises ServiceError when the station does not answer or refuses, or when what it sent could
+        not be kept; ConfigurationError for a command without history, TimeError for an empty
+        period.
         """
         if period.cn not in RECOLLECTABLE:
             raise ConfigurationError(
@@ -189,7 +192,8 @@ class Host:
             kept.append(safe)
             return False
 
-        await self._ask(mn, period.cn, f"BeginTime={begin},EndTime={end}", take)
+        asked = f"BeginTime={begin},EndTime={end}"
+        await self._ask(mn, period.cn, asked, take, done=("1", NO_DATA))
         if not all(kept):
             raise ServiceError(
                 f"The station {mn} sent {len(kept)} packets, and {kept.count(False)} of them found "
@@ -203,10 +207,18 @@ class Host:
             raise ServiceError(f"The station {mn} is not connected.")
         return line
 
-    async def _ask(self, mn: str, cn: str, cp: str, take: Callable[[Packet, bool], bool]) -> None:
+    async def _ask(
+        self,
+        mn: str,
+        cn: str,
+        cp: str,
+        take: Callable[[Packet, bool], bool],
+        done: Sequence[str] = ("1",),
+    ) -> None:
         """One command from request to result; ``take`` says whether that was all.
 
-        Raises ServiceError. Stations do one thing at a time, so a second command waits.
+        done: what ExeRtn may be. Stations do one thing at a time, so a second command waits.
+        Raises ServiceError.
         """
         line = self._line(mn)
         async with line.busy:
@@ -214,7 +226,9 @@ class Host:
             try:
                 async with asyncio.timeout(self._patience.total_s):
                     first = await self._first(line, line.exchange)
-                    await self._rest(line.exchange, first, take)
+                    last = await self._rest(line.exchange, first, take)
+                if last is not None:
+                    _check(last, "ExeRtn", NOT_DONE, done)
             except TimeoutError as error:
                 raise ServiceError(f"The station {mn} did not finish CN {cn} in time.") from error
             except DecodeError as error:
@@ -240,16 +254,16 @@ class Host:
         exchange: _Exchange,
         first: tuple[Packet, bool],
         take: Callable[[Packet, bool], bool],
-    ) -> None:
-        """What follows the first answer, until it is done."""
+    ) -> Packet | None:
+        """What follows the first answer, up to 9012, which is returned, or until ``take`` has all."""
         packet, safe = first
         while packet.cn != DONE:
             if packet.cn == READY:
                 _check(packet, "QnRtn", NOT_READY)
             elif packet.cn == exchange.request.cn and take(packet, safe):
-                return
+                return None
             packet, safe = await asyncio.wait_for(exchange.came.get(), self._patience.progress_s)
-        _check(packet, "ExeRtn", NOT_DONE)
+        return packet
 
     def _request(self, line: _Line, cn: str, cp: str) -> Packet:
         spoke = line.spoke
@@ -269,10 +283,12 @@ class Host:
         return f"{_local(self._last_qn, station)}{self._last_qn.microsecond // 1000:03d}"
 
 
-def _check(packet: Packet, name: str, sentences: dict[str, str]) -> None:
-    """Raises ServiceError unless the code of ``name`` is 1."""
+def _check(
+    packet: Packet, name: str, sentences: dict[str, str], good: Sequence[str] = ("1",)
+) -> None:
+    """Raises ServiceError unless the code of ``name`` is a good one."""
     code = hj212_frame.values(packet.cp).get(name, "")
-    if code != "1":
+    if code not in good:
         why = sentences.get(code, f"{name} is {code[:20]!r}")
         raise ServiceError(f"The station {packet.mn} did not do what was asked: {why}.")
 

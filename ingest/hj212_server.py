@@ -245,7 +245,7 @@ class _Server:
         return Message(refused_topic(mn, reason), payload, self.now())
 
     async def fill(self, mn: str) -> None:
-        """Ask a station that came back for what is missing of it."""
+        """Ask a station that came back for what is missing of it, until it does not answer."""
         await asyncio.sleep(self.settings.fill_after_s)
         async with self._asking:
             try:

@@ -89,6 +89,21 @@ def find(
     return pd.DataFrame(rows, columns=list(_COLUMNS))
 
 
+def of_device(
+    connection: Connection, device: str, start: datetime, end: datetime
+) -> list[tuple[str, datetime, datetime]]:
+    """Tag, begin and end of each run of missing intervals of a device's series in [start, end),
+    whatever went wrong: what a device is asked for that can send a period again.
+    """
+    tags = connection.execute(_SQL["tags"], {"device": device}).fetchall()
+    given = {"keys": sorted({key for key, _ in tags}), "start": utc(start), "end": utc(end)}
+    by_key: defaultdict[str, list[str]] = defaultdict(list)
+    for key, tag in tags:
+        by_key[key].append(tag)
+    runs = [Run(*row) for row in connection.execute(_SQL["runs"], given)] if tags else []
+    return [(tag, run.start, run.end) for run in runs for tag in sorted(by_key[run.key])]
+
+
 def causes(run: Run, silent: Sequence[Silence], *, held: bool) -> list[tuple[int, int, Cause]]:
     """The run cut where the cause changes: first interval, the one behind the last, and why.
 

@@ -42,6 +42,14 @@ FROM (SELECT description FROM site ORDER BY saved_at DESC LIMIT 1) AS newest
 CROSS JOIN jsonb_array_elements(description -> 'tags') AS t
 WHERE t ->> 'series_key' = ANY(%(keys)s::text[]);
 
+-- name: tags
+SELECT series_key, tag FROM device_tag WHERE device = %(device)s
+UNION
+SELECT t ->> 'series_key', t ->> 'tag'
+FROM (SELECT description FROM site ORDER BY saved_at DESC LIMIT 1) AS newest
+CROSS JOIN jsonb_array_elements(description -> 'tags') AS t
+WHERE t ->> 'device' = %(device)s;
+
 -- name: protocols
 SELECT a.id, p ->> 'protocol'
 FROM (SELECT description FROM site ORDER BY saved_at DESC LIMIT 1) AS newest

@@ -445,7 +445,7 @@ def test_the_clock_of_a_station_is_read(start, raw, control):
         ("9011", "QnRtn=3", "does not accept the password"),
         ("9011", "QnRtn=77", "QnRtn is '77'"),
         ("9012", "ExeRtn=5", "is busy"),
-        ("9012", "ExeRtn=100", "has no data of that period"),
+        ("9012", "ExeRtn=6", "has a fault"),
         ("9012", "", "ExeRtn is ''"),
         ("9011", "QnRtn", "wrongly"),
     ],
@@ -490,6 +490,14 @@ def test_what_was_collected_and_found_no_room_is_not_called_collected(start, raw
         result()
 
 
+def test_a_period_of_which_the_station_has_nothing_is_no_error(start, raw, control):
+    station = known(raw(start(control=control, patience=BRISK)))
+    begin, end = "2026-06-22T00:00:00Z", "2026-06-22T01:00:00Z"
+    result = asking(control, do="recollect", mn="RAW-1", cn="2051", begin=begin, end=end)
+    station.send(station.frame(cn="9012", qn=station.packet().qn, flag=4, cp="ExeRtn=100"))
+    assert result() == {"packets": 0}
+
+
 @pytest.mark.parametrize(
     ("request_", "sentence"),
     [
@@ -523,8 +531,8 @@ def test_a_station_that_comes_back_is_asked_once_for_what_is_missing(start, raw)
     assert set(came) == {"9014", "2061"}
     asked = came["2061"]
     assert (asked.cn, asked.cp) == ("2061", "BeginTime=20260622030000,EndTime=20260622075959")
-    station.send(station.frame(cn="9012", qn=asked.qn, flag=4, cp="ExeRtn=100"))
-    assert until(lambda: "no data of that period" in server.status.last_error)
+    station.send(station.frame(cn="9012", qn=asked.qn, flag=4, cp="ExeRtn=3"))
+    assert until(lambda: "conditions for it are not met" in server.status.last_error)
     station.send(station.frame(1))
     assert station.packet().cn == "9014"
     assert station.silent()
