@@ -164,11 +164,15 @@ class LiveTagMap:
     Each call gives the map; at most every ``every_s`` seconds it asks for the catalogue's version.
     When that has risen, new devices are added to the map; a new description makes a new map.
     A database that is away leaves the last map in use.
+    with_keys: whether it knows series by their keys too, which takes memory for each of them.
     """
 
-    def __init__(self, database: Database, *, every_s: float = 2.0) -> None:
+    def __init__(
+        self, database: Database, *, every_s: float = 2.0, with_keys: bool = False
+    ) -> None:
         self._database = database
         self._every_s = every_s
+        self._keys: dict[str, int] | None = {} if with_keys else None
         self._next = 0.0
         self._held: TagMap | None = None
         self._version = 0
@@ -191,9 +195,11 @@ class LiveTagMap:
             if self._held is not None and version == self._version:
                 return self._held
             described_at, newest = sites.saved_at(connection), devices.newest(connection)
+            if self._keys is not None:
+                self._keys.update(series.ids(connection))
             held = self._held
             if held is None or described_at != self._described_at:
-                held = _tag_map(connection)
+                held = _tag_map(connection, self._keys)
             else:
                 recent = devices.registered_since(connection, self._since or EPOCH)
                 held.add(devices.routes(connection, [d for d in recent if d not in held]))

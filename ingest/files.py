@@ -13,6 +13,7 @@ from pathlib import Path
 
 from core.errors import DecodeError
 from core.timeaxis import MICROSECOND, to_us
+from ingest.admission import READINGS, admit
 from ingest.badrows import BadRows, Reason
 from ingest.columns import Columns
 from ingest.filemapping import PLAIN, FileMapping
@@ -62,6 +63,7 @@ def import_file(
     bad_rows = BadRows(f"file/{path.name}", received_at)
     for piece in protocol.read(path, mapping):
         columns = without_future(piece, to_us(received_at))
+        admit(columns.names, READINGS, tag_map, sink)
         batch, unmapped = tag_map.map_columns(columns)
         stored, duplicates = sink.write(batch) if len(batch) else (0, 0)
         kept = bad_rows.take([*columns.bad, *unmapped])

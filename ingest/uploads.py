@@ -9,21 +9,25 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+
+import numpy as np
 
 from core.errors import DecodeError, TooLargeError
 from core.readings import Rejected
 from core.timeaxis import to_us
 from ingest.badrows import BadRows, Reason
 from ingest.bodies import Body
-from ingest.columns import Columns
+from ingest.columns import BadRow, Columns
 from ingest.files import without_future
-from ingest.mapping import TagMap
 from ingest.quality import STANDARD, clock_flags
 from ingest.sinks import Sink
+
+MapPiece = Callable[[Columns], tuple[np.ndarray, list[BadRow]]]
+"""A piece as READING_DTYPE (n,), and its rows that could not be mapped."""
 
 PIECE_BYTES = 4 * 1024 * 1024
 """Bytes of a body, unpacked, that become readings at once: some 50,000 rows."""
@@ -119,7 +123,7 @@ class Upload:
         content: Content,
         body: Body,
         sink: Sink,
-        tag_map: TagMap,
+        map_piece: MapPiece,
         *,
         source: str,
         now: datetime,
@@ -128,7 +132,7 @@ class Upload:
         self._content = content
         self._body = body
         self._sink = sink
-        self._tag_map = tag_map
+        self._map_piece = map_piece
         self._bad = BadRows(source, now)
         self._now_us = to_us(now)
         self._rejected: list[Rejected] = []
@@ -165,7 +169,7 @@ class Upload:
                 raise TooLargeError(_too_large("rows", self._limits.rows))
             self._rows += columns.rows
             columns = without_future(columns, self._now_us)
-            batch, unmapped = self._tag_map.map_columns(columns)
+            batch, unmapped = self._map_piece(columns)
             if len(batch):
                 batch["quality"] |= clock_flags(self._now_us - batch["ts_us"], STANDARD)
                 stored, duplicates = self._sink.write(batch)
