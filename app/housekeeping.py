@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from app.plankinds import INTRADAY
 from app.wiring import City, wall_now
-from store import beats, cityclock, forecasts, quarantine, runs, users
+from store import beats, cityclock, forecasts, machines, quarantine, runs, users
 
 KEEP_DETAIL = timedelta(days=2)
 """Forecasts of single assets are kept this long; the city's totals stay for replay and scores."""
@@ -14,6 +14,9 @@ KEEP_RESOLVED = timedelta(days=30)
 """Messages that were replayed or dismissed; unresolved ones stay until somebody looks at them."""
 KEEP_BEATS = timedelta(days=400)
 """When receivers listened: as long as anybody asks why a reading is missing."""
+
+KEEP_REQUESTS = timedelta(days=7)
+"""Reports of machines' requests: a machine that repeats one does so within hours."""
 
 
 class Housekeeping:
@@ -29,11 +32,13 @@ class Housekeeping:
 
     def prune(self, now: datetime) -> None:
         """Forget what nobody asks for any more: the detail of old forecasts and plans, messages
-        that were mended, old beats of receivers, and sessions that have ended.
+        that were mended, old beats of receivers and reports to machines, and sessions that have
+        ended.
         """
         with self._city.database.connection() as connection:
             forecasts.prune(connection, before=now - KEEP_DETAIL, keep_kind="estimated")
             runs.prune_fields(connection, INTRADAY, before=now - KEEP_DETAIL)
             quarantine.forget(connection, before=now - KEEP_RESOLVED)
             beats.forget(connection, before=now - KEEP_BEATS)
+            machines.forget(connection, wall_now() - KEEP_REQUESTS)
             users.sweep(connection, wall_now())

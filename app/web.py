@@ -62,8 +62,9 @@ def create_app(settings: Settings, city: City) -> FastAPI:
         lifespan=lifespan,
     )
     headers = SECURITY_HEADERS | (SIMULATED_HEADERS if city.site.simulated else {})
-    server.add_middleware(AnswerHeaders, headers=headers)
+    # The last one stands in front: the gate's own refusals get the headers too.
     server.add_middleware(AccountGate, database=city.database, limits=limits)
+    server.add_middleware(AnswerHeaders, headers=headers)
     server.include_router(health_router(city))
     server.include_router(signin_router(city, limits))
     server.include_router(api_router(city))

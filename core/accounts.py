@@ -25,16 +25,22 @@ class Permission(StrEnum):
     ALERTS_READ = "alerts.read"
     ALERTS_ACKNOWLEDGE = "alerts.acknowledge"
     DATA_READ = "data.read"
+    READINGS_WRITE = "readings.write"
+    QUARANTINE_MEND = "quarantine.mend"  # look at what could not be read, and replay it
 
 
 class Role(StrEnum):
-    """The desks of a city. ``admin`` is the person who runs the installation."""
+    """The desks of a city. ``admin`` is the person who runs the installation.
+
+    ``machine`` is nobody's desk: a gateway or another system that hands in readings by a token.
+    """
 
     PUBLIC = "public"
     ENTERPRISE = "enterprise"
     BUREAU = "bureau"
     OPERATOR = "operator"
     ADMIN = "admin"
+    MACHINE = "machine"
 
 
 _PUBLIC = frozenset({Permission.OVERVIEW_READ, Permission.ENVIRONMENT_READ})
@@ -50,6 +56,7 @@ GRANTS: MappingProxyType[Role, frozenset[Permission]] = MappingProxyType(
             Permission.CARBON_READ_ALL,
             Permission.CARBON_READ,
             Permission.DATA_READ,
+            Permission.QUARANTINE_MEND,
         },
         Role.OPERATOR: _PUBLIC
         | {
@@ -60,6 +67,7 @@ GRANTS: MappingProxyType[Role, frozenset[Permission]] = MappingProxyType(
             Permission.DATA_READ,
         },
         Role.ADMIN: frozenset(Permission),
+        Role.MACHINE: _PUBLIC | {Permission.READINGS_WRITE},
     }
 )
 
