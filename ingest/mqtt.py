@@ -13,8 +13,8 @@ from datetime import datetime
 
 from ingest.inbox import Inbox
 from ingest.mapping import TagMap
-from ingest.mqtt_session import Session, SessionSettings
 from ingest.messages import Message
+from ingest.mqtt_session import Session, SessionSettings
 from ingest.overflow import STANDARD as STANDARD_QUOTA
 from ingest.overflow import Quota
 from ingest.pipeline import BatchSettings, Pipeline, Status

@@ -85,12 +85,13 @@ def failure(access: Access, error: OSError) -> str:
     """Why a connection failed or broke, in one sentence."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return _distrust(access, error)
+    if isinstance(error, ConnectionResetError | BrokenPipeError | ssl.SSLEOFError):
+        hint = "; it may not speak TLS on this port" if access.tls else ""
+        return f"The MQTT broker at {access} broke the connection{hint}."
     if isinstance(error, ssl.SSLError):
         return _no_agreement(access, error)
     if isinstance(error, socket.gaierror):
         return f"The name of the MQTT broker {access} is not known to this machine."
-    if isinstance(error, ConnectionResetError | BrokenPipeError):
-        return f"The MQTT broker at {access} broke the connection."
     return f"No MQTT broker answers at {access}: {_said(error)}."
 
 
@@ -118,8 +119,6 @@ def _no_agreement(access: Access, error: ssl.SSLError) -> str:
         return f"{broker} does not trust our client certificate."
     if "WRONG_VERSION_NUMBER" in reason:
         return f"{broker} does not speak TLS on this port."
-    if isinstance(error, ssl.SSLEOFError):
-        return f"{broker} broke the connection; it may not speak TLS on this port."
     return f"{broker} and we do not agree on TLS: {_said(error)}."
 
 

@@ -26,16 +26,13 @@ from typing import NoReturn
 
 from core.errors import ConfigurationError, DecodeError, ServiceError
 from ingest import mqtt_wire as wire
+from ingest.messages import Message
 from ingest.mqtt_access import Access, dial, failure
 from ingest.mqtt_wire import Version
-from ingest.pipeline import Message
 
 _log = logging.getLogger(__name__)
 
 _CHUNK = 256 * 1024
-_ANSWER_S = 10.0
-"""How long the broker may take to answer CONNECT, SUBSCRIBE or a ping."""
-
 _FIRST_PAUSE_S = 0.2
 _CLOSE_S = 2.0
 """How long a stop waits for the last acknowledgements to leave."""
@@ -56,6 +53,8 @@ class SessionSettings:
     as dead; 0 turns it off. buffer, buffer_bytes: messages handed over and not acknowledged, and
     their bytes; reading stops at either (what one read brought may lie above). largest: bytes of
     the largest message; a larger one is handed over without its payload, with its fault.
+    answer_s: how long the broker may take to answer. reconnect_max_s: the longest pause between
+    attempts.
     """
 
     access: Access = field(default_factory=Access)
@@ -66,6 +65,7 @@ class SessionSettings:
     buffer: int = 20_000
     buffer_bytes: int = 64 * 1024 * 1024
     largest: int = 4 * 1024 * 1024
+    answer_s: float = 10.0
     reconnect_max_s: float = 10.0
 
     def check(self) -> None:
@@ -115,6 +115,8 @@ class Session:
 
     def close(self) -> None:
         """Send the acknowledgements that wait, take leave, end; the broker keeps the session."""
+        if self._closing.is_set():
+            return
         self._closing.set()
         self._books.wake()
         self._thread.join()
@@ -244,7 +246,7 @@ class _Books:
 
     def wake(self) -> None:
         """Let the network thread look around."""
-        with suppress(BlockingIOError):  # then it is being woken already
+        with suppress(OSError):  # it is being woken already, or closed
             self._waker.send(b"\0")
 
     def close(self) -> None:
@@ -282,7 +284,6 @@ class _Connection:
         self._keep_alive_s = float(settings.keep_alive_s)
         self._sent_at = time.monotonic()
         self._answer_by = math.inf
-        self._leave_by = math.inf
 
     def run(self, closing: threading.Event) -> None:
         """Converse until ``closing``; raises OSError, DecodeError or ServiceError at its end."""
@@ -299,7 +300,7 @@ class _Connection:
         )
         with selectors.DefaultSelector() as selector:
             selector.register(self._books.woken, selectors.EVENT_READ)
-            while not self._has_left(closing):
+            while not closing.is_set():
                 self._flush()
                 for key, mask in self._wait(selector):
                     if key.fileobj is self._books.woken:
@@ -307,6 +308,7 @@ class _Connection:
                     elif mask & selectors.EVENT_READ:
                         self._receive()
                 self._keep_alive()
+        self._leave()
 
     def _wait(self, selector: selectors.BaseSelector) -> list[tuple[selectors.SelectorKey, int]]:
         """What can be done next; the line is read only while there is room."""
@@ -319,7 +321,7 @@ class _Connection:
             selector.unregister(self._line)
         if wanted and (not known or known.events != wanted):
             selector.register(self._line, wanted)
-        until = min(self._ping_at, self._answer_by, self._leave_by)
+        until = min(self._ping_at, self._answer_by)
         timeout = None if until == math.inf else max(0.0, until - time.monotonic())
         return selector.select(timeout)
 
@@ -349,7 +351,7 @@ class _Connection:
                 found += data
         except _WOULD_BLOCK:
             pass
-        except ssl.SSLEOFError as error:
+        except (ssl.SSLEOFError, ConnectionResetError) as error:
             raise ServiceError(self._closed()) from error
         return bytes(found)
 
@@ -389,16 +391,15 @@ class _Connection:
 
     def _closed(self) -> str:
         access = self._settings.access
-        if self._accepted or access.tls:
-            return f"The MQTT broker at {access} closed the connection."
-        return (
-            f"The MQTT broker at {access} closed the connection without a word; "
-            "it may want TLS (VERDIGRID_BROKER_TLS)."
-        )
+        if self._accepted:
+            hint = "may restart, or another receiver has the client id " + self._settings.client_id
+        else:
+            hint = "may want a client certificate" if access.tls else "may want TLS"
+        return f"The MQTT broker at {access} closed the connection without a word; it {hint}."
 
     def _ask(self, packet: bytes) -> None:
         self._unsent += packet
-        self._answer_by = time.monotonic() + _ANSWER_S
+        self._answer_by = time.monotonic() + self._settings.answer_s
 
     @property
     def _ping_at(self) -> float:
@@ -422,13 +423,20 @@ class _Connection:
                 self._sent_at = time.monotonic()
         except _WOULD_BLOCK:
             pass
+        except OSError:
+            self._receive()  # the broker may have said why before it hung up
+            raise
 
-    def _has_left(self, closing: threading.Event) -> bool:
-        """Whether leave was taken: the last acknowledgements are sent, or that takes too long."""
-        if not closing.is_set():
-            return False
-        if self._leave_by == math.inf:
-            self._leave_by = time.monotonic() + _CLOSE_S
-            self._unsent += self._books.take_outbox() + wire.DISCONNECT
-            self._flush()
-        return not self._unsent or time.monotonic() > self._leave_by
+    def _leave(self) -> None:
+        """Send the last acknowledgements and wait until the broker has read them.
+
+        A line that is closed while something has not been read at either end loses them. Lost
+        ones would only be duplicates, so nothing here is worth more than a moment.
+        """
+        deadline = time.monotonic() + _CLOSE_S
+        self._line.settimeout(_CLOSE_S)
+        self._unsent += self._books.take_outbox() + wire.DISCONNECT
+        with suppress(OSError):
+            self._line.sendall(self._unsent)
+            while self._line.recv(_CHUNK) and time.monotonic() < deadline:
+                pass  # until the broker closes, as it must (MQTT 5, 3.14.4)

@@ -174,8 +174,6 @@ class Pipeline:
             item.refuse(message.fault)
             return item
         try:
-            if message.fault:
-                raise DecodeError(message.fault)
             protocol = self._protocols.of(message.topic)
             decoded = protocol.decode(message.topic, message.payload, message.received_at)
             return Item(message, decoded, tag_map.resolve(decoded.names), protocol.name)
