@@ -100,7 +100,7 @@ class Charger:
             async for text in self._connection:
                 await self._receive(text)
                 await self._slow_down()
-        except websockets.ConnectionClosedError as error:
+        except websockets.ConnectionClosed as error:  # while it was answered, or without a word
             _log.info("lost a charger", extra={"charger": self.name, "reason": str(error)})
         finally:
             steering.cancel()

@@ -49,8 +49,8 @@ Setpoints = Callable[[OnSchedule], AbstractContextManager[Follow]]
 
 _LONGEST_NAME = 48
 _NAME_SIGNS = frozenset("*-_=:+|@.")  # beside letters and digits: identifierString of OCPP 2.0.1
-_TICK_S = 0.5
-_STATUS_EVERY_S = 1.0
+_TICK_S = 0.25
+_STATUS_EVERY_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,7 +279,7 @@ class _Central:
             if loop.time() >= next_report:
                 self._report()
                 next_report = loop.time() + _STATUS_EVERY_S
-            await asyncio.sleep(_TICK_S)
+            await asyncio.to_thread(stop.wait, _TICK_S)
 
     def note(self, **changes: Any) -> None:
         """Change fields of the status; told to the outside once in a while."""

@@ -153,5 +153,5 @@ class _Sentences:
         if isinstance(error, OSError | sqlite3.Error):
             raise ServiceError(
                 f"The file of charging transactions {self.path} cannot be used: {error}. "
-                "Chargers keep what they have until then. Check the disk; a damaged file may be removed."
+                "Chargers keep what they have until then. Check the disk; a damaged file may go."
             ) from error

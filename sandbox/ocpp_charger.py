@@ -90,7 +90,7 @@ class Present:
     """What the post knows at ``ts_s``, seconds since 1970 in city time.
 
     car: the one that is here or comes next. transaction: while one is here. seq_no: of its next
-    note.
+    note. left_s: when the last one left.
     """
 
     ts_s: float
@@ -99,6 +99,7 @@ class Present:
     delivered_wh: float = 0.0
     transaction: str | None = None
     seq_no: int = 0
+    left_s: float = 0.0
 
 
 class Memory:
@@ -190,12 +191,11 @@ def minute(
         register_wh=present.register_wh + e_wh,
         delivered_wh=present.delivered_wh + e_wh,
     )
-    if ts_s < car.departure_s:
-        note("meter", p_w)
-    else:
+    note("meter", p_w)
+    if ts_s >= car.departure_s:
         note("stop", p_w)
         following = visit(settings.seed, settings.name, car.number + 1, ts_s, settings.habits)
-        present = replace(present, transaction=None, car=following)
+        present = replace(present, transaction=None, car=following, left_s=ts_s)
     return present, notes
 
 
@@ -296,7 +296,7 @@ class Post:
         if occupied != self._occupied_told:
             await self._call(line, words.status(version, ts_s, occupied=occupied))
             self._occupied_told = occupied
-        if not occupied and ts_s > self._idle_told_s:
+        if not occupied and ts_s > max(self._idle_told_s, self._present.left_s):
             await self._call(line, words.idle(version, ts_s, round(self._present.register_wh, 1)))
             self._idle_told_s = ts_s
 

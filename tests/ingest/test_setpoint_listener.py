@@ -1,0 +1,78 @@
+"""Schedules off the broker: what ingest/setpoints.py writes is read back, anything else refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from queue import Queue
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.errors import DecodeError
+from core.timeaxis import to_datetime64
+from ingest import setpoints
+from ingest.broker import Broker
+from ingest.mqtt_access import Access
+from ingest.setpoint_listener import Schedule, decode, listen
+
+NOON = datetime(2026, 6, 22, 4, tzinfo=UTC)
+QUARTER = timedelta(minutes=15)
+
+
+def setpoint(*p_mw: float) -> setpoints.Setpoint:
+    times = np.array([to_datetime64(NOON + n * QUARTER) for n in range(len(p_mw))])
+    return setpoints.Setpoint("charger-1", times, np.array(p_mw))
+
+
+def test_what_was_published_is_read_back() -> None:
+    payload = setpoints.payload(setpoint(0.01, 0.02), NOON)
+    assert decode("verdigrid/setpoints/charger-1", payload) == Schedule(
+        "charger-1", NOON, ((NOON, 0.01), (NOON + QUARTER, 0.02))
+    )
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {},
+        {"asset": "other", "issued_at": "2026-06-22T04:00:00Z", "steps": []},
+        {"asset": "charger-1", "issued_at": "today", "steps": []},
+        {"asset": "charger-1", "issued_at": "2026-06-22T04:00:00Z", "steps": [1]},
+        {"asset": "charger-1", "issued_at": "2026-06-22T04:00:00Z", "steps": [{"p_mw": 1}]},
+    ],
+)
+def test_anything_else_is_refused(message: Any) -> None:
+    with pytest.raises(DecodeError):
+        decode("verdigrid/setpoints/charger-1", json.dumps(message).encode())
+
+
+@given(st.binary())
+def test_no_payload_makes_it_raise_anything_else(payload: bytes) -> None:
+    with pytest.raises(DecodeError):
+        decode("verdigrid/setpoints/charger-1", payload)
+
+
+def test_an_asset_is_followed_from_its_newest_schedule_on(
+    start_broker: Callable[..., Broker],
+) -> None:
+    where = Access("127.0.0.1", start_broker().port)
+    setpoints.publish(where, [setpoint(0.01)], issued_at=NOON)
+    came: Queue[tuple[str, Schedule | None]] = Queue()
+    with listen(where, lambda asset, schedule: came.put((asset, schedule))) as follow:
+        follow("charger-1")
+        follow("not/an/asset")
+        asset, schedule = came.get(timeout=20)
+        assert asset == "charger-1"
+        assert schedule is not None
+        assert schedule.steps == ((NOON, 0.01),)
+        setpoints.publish(where, [setpoint(0.02)], issued_at=NOON)
+        _, schedule = came.get(timeout=20)
+        assert schedule is not None
+        assert schedule.steps == ((NOON, 0.02),)
+        setpoints.publish(where, [setpoint()], issued_at=NOON)
+        assert came.get(timeout=20) == ("charger-1", None)
