@@ -39,6 +39,7 @@ COMMANDS = {
     "ingest": Command("ingest", "Collect readings by MQTT or from files."),
     "quarantine": Command("quarantine", "What could not be read, and why."),
     "account": Command("account", "Who may sign in: add, list, close."),
+    "series": Command("series", "Series: search, who is online, gaps, corrections."),
     "site": Command("site", "The description of the city: load, export, show."),
     "serve": Command("serve", "Serve the web application, until SIGTERM."),
     "schedule": Command("schedule", "Run the jobs of the city, until SIGTERM."),

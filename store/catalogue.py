@@ -52,6 +52,7 @@ def search(
     connection: Connection,
     *,
     text: str = "",
+    keys: Sequence[str] = (),
     kinds: Sequence[str] = (),
     districts: Sequence[str] = (),
     owners: Sequence[str] = (),
@@ -84,6 +85,7 @@ def search(
         *(
             _is(name, list(wanted))
             for name, wanted in (
+                ("keys", keys),
                 ("kinds", kinds),
                 ("districts", districts),
                 ("owners", owners),
@@ -108,7 +110,17 @@ def search(
 
 
 def _is(name: str, value: object) -> Composable:
-    return _SQL[name].format(value=Literal(value))
+    return _SQL[name].format(value=Literal(_storable(value)))
+
+
+def _storable(value: object) -> object:
+    """No text of PostgreSQL holds a zero byte or half a character: such a one finds nothing."""
+    if isinstance(value, list):
+        return [_storable(one) for one in value]
+    if isinstance(value, str):
+        clean = value.replace("\x00", "\N{REPLACEMENT CHARACTER}")
+        return clean.encode("utf-8", "replace").decode("utf-8")
+    return value
 
 
 def _ages(

@@ -37,6 +37,9 @@ s.key > {value}
 -- name: word
 (strpos(s.key, {value}) > 0 OR strpos(a.words, {value}) > 0)
 
+-- name: keys
+s.key = ANY({value})
+
 -- name: site
 s.site = {value}
 

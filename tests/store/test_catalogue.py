@@ -146,6 +146,7 @@ class TestSearch:
             ({"text": "50%"}, ["air-2"]),
             ({"text": "5_%"}, []),
             ({"text": "' OR true --"}, []),
+            ({"keys": ["demo/air-1/pm2_5", "demo/nothing/p_mw"]}, ["air-1"]),
             ({"kinds": ["air_station"]}, ["air-1", "air-2"]),
             ({"kinds": ["air_station"], "districts": ["Port", "Riverside"]}, ["air-2"]),
             ({"owners": ["mill"]}, ["meter-1/p", "meter-1/v"]),

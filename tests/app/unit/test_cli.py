@@ -96,7 +96,7 @@ def installed(
 
 # --- help --------------------------------------------------------------------------------------
 
-GROUPS = ("forecast", "alerts", "ledger", "ingest", "quarantine", "site", "account")
+GROUPS = ("forecast", "alerts", "ledger", "ingest", "quarantine", "series", "site", "account")
 
 
 @pytest.mark.parametrize("command", sorted(cli.COMMANDS))
@@ -291,6 +291,71 @@ def test_a_dispatch_without_solution_says_so_and_ends_with_2(
     shown = run("dispatch")
     assert shown.code == 2
     assert "Status infeasible" in shown.err
+
+
+# --- series ------------------------------------------------------------------------------------
+
+
+class TestSeries:
+    KEY = "tiny/load-000/p_mw"
+
+    @pytest.fixture(autouse=True)
+    def rows(self, installed: City, now: datetime, write: Callable[..., None]) -> None:
+        """A day of power without the hour before noon."""
+        write({self.KEY: 1.0}, now - timedelta(days=1), now - timedelta(hours=1), QUARTER_HOUR)
+
+    def test_search(self, run: Run) -> None:
+        rows = json.loads(run("series", "search", "LOAD", "q_mvar", "--json").out)
+        assert [row["key"] for row in rows] == [f"tiny/load-00{n}/q_mvar" for n in range(3)]
+        assert rows[0]["resolution_s"] == 900
+        assert run("series", "search", "--kind", "battery", "--limit", 1).out.count("tiny/") == 1
+        assert run("series", "search", "nowhere").out == "Series: none.\n"
+
+    @pytest.mark.parametrize(
+        ("arguments", "said"),
+        [
+            (("search", "--box", "1,2,3"), "south,west,north,east"),
+            (("search", "--flag", "late", "--flag", "rotten"), "no flag 'rotten'.*late"),
+            (("show", "tiny/nothing/p_mw"), "no series 'tiny/nothing/p_mw'"),
+            (("gaps", "tiny/nothing/p_mw"), "no series 'tiny/nothing/p_mw'"),
+            (("correct", KEY, "2026-06-25T03:00:00", 1, "--reason", "so"), "has no zone"),
+            (("correct", KEY, "2026-06-25T03:00Z", "nan", "--reason", "so"), "no value of p_mw"),
+            (("correct", KEY, "2026-06-25T03:00Z", 1e6, "--reason", "so"), "10000 MW"),
+            (("correct", KEY, "2026-06-25T03:00Z", 1, "--reason", " "), "needs a reason"),
+        ],
+    )
+    def test_what_makes_no_sense(self, run: Run, arguments: tuple[object, ...], said: str) -> None:
+        assert re.search(said, run("series", *arguments).sentence)
+
+    def test_what_is_missing(self, run: Run, now: datetime) -> None:
+        (gap,) = json.loads(run("series", "gaps", self.KEY, "--json").out)
+        assert (gap["missing"], gap["cause"]) == (4, "source")
+        assert datetime.fromisoformat(gap["start"]) == now - timedelta(hours=1)
+        assert "missing at the source" in run("series", "gaps").out
+        assert run("series", "gaps", "tiny/load-001/p_mw").out == "Gaps: none.\n"
+
+    def test_who_is_online(self, run: Run) -> None:
+        rows = json.loads(run("series", "online", "--json").out)
+        assert {row["kind"]: row["total"] for row in rows}["meter"] == 3
+        assert "air-01" in run("series", "online", "--assets").out
+
+    def test_a_correction_is_made_once_and_kept_for_good(self, run: Run, now: datetime) -> None:
+        ts = (now - timedelta(hours=2)).isoformat()
+        asked = ("series", "correct", self.KEY, ts, "-0.5", "--reason", "ratio [a]", "--by", "li")
+        assert json.loads(run(*asked, "--json").out)["done"] == "changed"
+        assert run(*asked).out == ""  # what is told people goes to standard error
+        told = json.loads(run("series", "show", self.KEY, "--json").out)
+        (revision,) = told["revisions"]
+        assert (revision["old_value"], revision["new_value"]) == (1.0, -0.5)
+        assert (revision["reason"], revision["by_whom"]) == ("ratio [a]", "li")
+        assert "ratio [a]" in run("series", "show", self.KEY).out
+
+    def test_a_gap_is_filled_by_hand(self, run: Run, now: datetime) -> None:
+        ts = (now - timedelta(hours=1)).isoformat()
+        asked = ("series", "correct", self.KEY, ts, 2, "--reason", "read off", "--estimated")
+        assert json.loads(run(*asked, "--json").out)["done"] == "added"
+        (gap,) = json.loads(run("series", "gaps", self.KEY, "--json").out)
+        assert gap["missing"] == 3
 
 
 # --- ingest ------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
@@ -189,15 +189,16 @@ ADDRESSES = {
     "/api/v1/air": {"visitor", "enterprise", "bureau", "operator", "admin"},
     "/api/v1/series": {"bureau", "operator", "admin"},
     "/api/v1/readings": {"bureau", "operator", "admin"},
+    "/api/v1/online": {"bureau", "operator", "admin"},
+    "/api/v1/gaps": {"bureau", "operator", "admin"},
     "/api/v1/plans": {"operator", "admin"},
 }
-QUESTION = {
-    "/api/v1/readings": {
-        "key": "tiny/load-000/p_mw",
-        "start": "2026-06-25T00:00:00+08:00",
-        "end": "2026-06-26T00:00:00+08:00",
-    }
+_A_DAY = {
+    "key": "tiny/load-000/p_mw",
+    "start": "2026-06-25T00:00:00+08:00",
+    "end": "2026-06-26T00:00:00+08:00",
 }
+QUESTION = {"/api/v1/readings": _A_DAY, "/api/v1/gaps": _A_DAY}
 
 
 def test_the_document_lists_the_routes_and_nothing_else(client: httpx.Client) -> None:
@@ -236,6 +237,12 @@ def test_an_unknown_address_is_json_and_no_page(
         ({"start": "2026-06-26T00:00:00+08:00"}, "after its start"),
         ({"end": "2026-09-26T00:00:00+08:00"}, "31 days"),
         ({"key": "tiny/load-000/nothing"}, "no series 'tiny/load-000/nothing'"),
+        ({"key": "tiny\0"}, "no series"),
+        ({"day": "UTC", "pixels": 10}, "not for two of them"),
+        ({"day": "Sea/Atlantis"}, "Unknown time zone 'Sea/Atlantis'"),
+        ({"day": "UTC", "end": "2040-09-26T00:00:00+08:00"}, "3660 days"),
+        ({"pixels": 10, "fill": "linear"}, "neither filled nor raw"),
+        ({"exclude": "rotten"}, "no flag 'rotten'"),
     ],
 )
 def test_a_question_that_makes_no_sense_is_answered_by_a_sentence(
@@ -246,6 +253,98 @@ def test_a_question_that_makes_no_sense_is_answered_by_a_sentence(
     )
     assert answer.status_code == 422
     assert re.search(said, answer.json()["error"])
+
+
+def test_gaps_of_all_series_are_told_for_a_day(
+    signed_in: Callable[[str], httpx.Client],
+) -> None:
+    asked = {"start": "2026-06-20T00:00:00+08:00", "end": "2026-06-26T00:00:00+08:00"}
+    browser = signed_in("operator")
+    assert "1 days" in browser.get("/api/v1/gaps", params=asked).json()["error"]
+    asked["start"] = "2026-06-25T00:00:00+08:00"
+    assert browser.get("/api/v1/gaps", params=asked).json() == []
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [({"box": "1,2,x,4"}, "south,west,north,east"), ({"flag": "rotten"}, "no flag 'rotten'")],
+)
+def test_a_search_that_makes_no_sense(
+    signed_in: Callable[[str], httpx.Client], asked: dict[str, str], said: str
+) -> None:
+    answer = signed_in("operator").get("/api/v1/series", params=asked)
+    assert answer.status_code == 422
+    assert said in answer.json()["error"]
+
+
+class TestData:
+    """What is asked of series, on a city of its own with a day and a half of readings."""
+
+    KEY = "tiny/load-000/p_mw"
+
+    @pytest.fixture
+    def ask(
+        self, city: City, write: Callable[..., None], now: datetime
+    ) -> Iterator[Callable[..., object]]:
+        """GET as the operator. Power is 1 MW until two hours ago, then 3; nothing an hour ago."""
+        ensure_demo_accounts(city.database, "ent-a")
+        hour = timedelta(hours=1)
+        quarter = timedelta(minutes=15)
+        write({self.KEY: 1.0}, now - 36 * hour, now - 2 * hour, quarter)
+        write({self.KEY: 3.0}, now - 2 * hour, now - hour, quarter)
+        with (
+            served(create_app(Settings(), city)) as address,
+            httpx.Client(base_url=address, timeout=30) as browser,
+        ):
+            browser.post("/signin", data={"name": "operator", "password": DEMO_PASSWORD})
+
+            def get(what: str, **asked: object) -> object:
+                answer = browser.get(f"/api/v1/{what}", params=asked)
+                assert answer.status_code == 200, answer.text
+                return answer.json()
+
+            yield get
+
+    def test_natural_days(self, ask: Callable[..., dict[str, object]]) -> None:
+        """Noon in Shanghai: four hours into its second UTC day."""
+        answer = ask(
+            "readings",
+            key=self.KEY,
+            start="2026-06-24T00:00:00+08:00",
+            end="2026-06-25T12:00:00+08:00",
+            day="Asia/Shanghai",
+        )
+        assert answer["times"] == ["2026-06-23T16:00:00+00:00", "2026-06-24T16:00:00+00:00"]
+        assert answer["series"] == {self.KEY: [1.0, pytest.approx((10 * 1 + 3) / 11)]}
+
+    def test_pixels(self, ask: Callable[..., dict[str, object]]) -> None:
+        asked = {"start": "2026-06-24T16:00:00Z", "end": "2026-06-25T04:00:00Z", "pixels": 4}
+        answer = ask("readings", key=self.KEY, **asked)
+        assert (answer["bucket_s"], len(answer["times"])) == (6 * 3600, 3)
+        figures = answer["series"][self.KEY]
+        assert figures["minimum"] == [1.0, 1.0, 1.0]
+        assert figures["maximum"] == [1.0, 1.0, 3.0]
+        assert figures["n"] == [8, 24, 12]
+
+    def test_fill_and_raw(self, ask: Callable[..., dict[str, object]]) -> None:
+        asked = {"start": "2026-06-25T02:30:00Z", "end": "2026-06-25T04:00:00Z"}
+        asked |= {"bucket_minutes": 30, "key": self.KEY, "raw": True}
+        assert ask("readings", **asked)["series"][self.KEY] == [3.0, None, None]
+        answer = ask("readings", **asked, fill="previous", fill_minutes=30)
+        assert answer["series"][self.KEY] == [3.0, 3.0, None]
+        assert answer["filled"][self.KEY] == [False, True, False]
+
+    def test_search(self, ask: Callable[..., list[dict[str, object]]]) -> None:
+        (row,) = ask("series", text="load-000 p_mw", kind="meter", limit=3)
+        assert (row["key"], row["unit"], row["resolution_s"]) == (self.KEY, "MW", 900)
+        assert [row["key"] for row in ask("series", variable="soc")] == ["tiny/battery-000/soc"]
+
+    def test_gaps_and_online(self, ask: Callable[..., list[dict[str, object]]]) -> None:
+        asked = {"start": "2026-06-24T16:00:00Z", "end": "2026-06-25T04:00:00Z"}
+        (gap,) = ask("gaps", **asked)
+        assert (gap["key"], gap["missing"], gap["cause"]) == (self.KEY, 4, "source")
+        rates = {row["kind"]: row["total"] for row in ask("online")}
+        assert rates["meter"] == 3
 
 
 times = st.one_of(
@@ -265,6 +364,12 @@ numbers = st.one_of(
 )
 
 
+REFINEMENTS = (
+    *("pixels", "day", "fill", "fill_minutes", "exclude", "raw", "text", "kind", "box", "flag"),
+    *("after", "site", "fresher_than_minutes", "staler_than_minutes"),
+)
+
+
 @pytest.fixture
 def signed_in_admin(signed_in: Callable[[str], httpx.Client]) -> httpx.Client:
     return signed_in("admin")
@@ -277,6 +382,11 @@ def signed_in_admin(signed_in: Callable[[str], httpx.Client]) -> httpx.Client:
     bucket_minutes=st.none() | numbers,
     limit=st.none() | numbers,
     hours=st.none() | st.integers(0, 24 * 40),
+    extra=st.dictionaries(
+        st.sampled_from(REFINEMENTS),
+        numbers | st.sampled_from(["UTC", "linear", "late", "1,2,3,4", "Asia/Shanghai", "nan"]),
+        max_size=3,
+    ),
 )
 @settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -289,13 +399,15 @@ def test_no_question_whatever_ends_in_an_error_of_ours(
     bucket_minutes: object,
     limit: object,
     hours: int | None,
+    extra: dict[str, object],
 ) -> None:
     if hours is not None:  # so that some ranges make sense
         with suppress(ValueError, OverflowError, TypeError):
             first = datetime.fromisoformat(start)
             end = datetime.fromtimestamp(first.timestamp() + hours * 3600, UTC).isoformat()
     given_names = {"start": start, "end": end, "key": key, "bucket_minutes": bucket_minutes}
-    asked = {k: v for k, v in (given_names | {"limit": limit}).items() if v is not None}
+    given_names |= {"limit": limit, **extra}
+    asked = {k: v for k, v in given_names.items() if v is not None}
     for address in ADDRESSES:
         answer = signed_in_admin.get(address, params=asked)
         assert answer.status_code in (200, 422), (address, asked, answer.text)
