@@ -255,7 +255,7 @@ class Host:
         first: tuple[Packet, bool],
         take: Callable[[Packet, bool], bool],
     ) -> Packet | None:
-        """What follows the first answer, up to 9012, which is returned, or until ``take`` has all."""
+        """What follows the first answer: until 9012, which is returned, or ``take`` has all."""
         packet, safe = first
         while packet.cn != DONE:
             if packet.cn == READY:

@@ -17,6 +17,7 @@ from core.sites import AssetKind, DeviceProfile
 from core.timeaxis import from_us
 from ingest import hj212_frame, hj212_sm4, wire
 from ingest.decoded import Decoded
+from ingest.hj212_door import Door, Verdict
 from ingest.hj212_frame import Packet, build, parse
 from ingest.hj212_stations import Stations
 from ingest.protocols import hj212
@@ -299,6 +300,28 @@ def test_an_empty_password_lets_everybody_in_and_must_be_written_down():
 def test_a_wrong_profile_stops_the_start(wrong):
     with pytest.raises(ConfigurationError, match="'air' cannot be used"):
         Stations([profile(**({"password": "x"} | wrong))], "UTC")
+
+
+@fast
+@given(
+    stream=st.binary(max_size=80)
+    | st.builds(
+        lambda cn, mn, pw, cp: build(Packet(cn=cn, mn=mn, pw=pw, cp=cp, flag=9)),
+        st.sampled_from(["2051", "1013", "1001", "9011", "9015", "0000"]),
+        st.sampled_from([MN, "9999"]),
+        st.sampled_from(["x", "y"]),
+        st.text(st.characters(exclude_characters="\n", codec="utf-8"), max_size=20),
+    )
+)
+def test_whatever_comes_the_door_has_an_answer(stream):
+    stations = Stations([profile(password="x", sm4_key=KEY.hex())], "UTC")
+    door = Door(stations, lambda: NOW, quarantined_per_minute=60, experimental_2025=True)
+    for one in hj212_frame.Splitter().feed(stream):
+        heard = door.judge(one, 0.0)
+        assert (heard.packet is not None) == (heard.verdict in (Verdict.DATA, Verdict.TALK))
+        if heard.message is not None:
+            assert heard.message.topic.isprintable()
+            assert b"PW=x" not in heard.message.payload
 
 
 # --- Edition of 2025 (experimental) -----------------------------------------------------------
