@@ -37,6 +37,7 @@ COMMANDS = {
     "alerts": Command("alerts", "Alerts of grid, air and water."),
     "ledger": Command("ledger", "The carbon ledger: list, balances, verify."),
     "ingest": Command("ingest", "Collect readings by MQTT or from files."),
+    "charging": Command("charging", "Charging of electric vehicles: sessions, connectors."),
     "quarantine": Command("quarantine", "What could not be read, and why."),
     "account": Command("account", "Who may sign in: add, list, close."),
     "series": Command("series", "Series: search, who is online, gaps, corrections."),

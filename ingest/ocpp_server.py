@@ -39,6 +39,7 @@ from ingest.charging_profile import Limits
 from ingest.ocpp_connection import Accept, Charger
 from ingest.ocpp_transactions import Transactions
 from ingest.protocols.ocpp_json import NAME
+from ingest.registration import asset_id
 from ingest.setpoint_listener import Follow, OnSchedule, Schedule
 
 _log = logging.getLogger(__name__)
@@ -121,8 +122,9 @@ def settings_for(site: Site, transactions: Path, **options: Any) -> OcppSettings
 
 
 def profile_of(profiles: Sequence[DeviceProfile], charger: str) -> DeviceProfile | None:
-    """The first profile that fits a charger's name."""
-    return next((p for p in profiles if fnmatchcase(charger, p.pattern)), None)
+    """The first profile that fits a charger's name and registers by itself, else the first."""
+    fitting = [p for p in profiles if fnmatchcase(charger, p.pattern)]
+    return next((p for p in fitting if p.register), fitting[0] if fitting else None)
 
 
 def run_ocpp(
@@ -133,7 +135,7 @@ def run_ocpp(
     on_status: Callable[[OcppStatus], None] = lambda _: None,
     *,
     setpoints: Setpoints | None = None,
-    asset_of: Callable[[str], str] = lambda charger: charger,
+    asset_of: Callable[[str], str] = asset_id,
 ) -> OcppStatus:
     """Serve chargers until ``stop`` is set; the last status.
 

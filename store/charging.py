@@ -8,6 +8,7 @@ from functools import reduce
 from typing import Any
 
 import pandas as pd
+from psycopg import Cursor
 
 from core.charging import ChargingEvent, ConnectorStatus, Needs, Register, Session, fold
 from core.timeaxis import utc
@@ -128,12 +129,17 @@ def sessions(
     expected_departure, requested_mwh, max_p_mw.
     """
     wanted = {"start": utc(start), "end": utc(end), "asset": asset}
-    return frame(connection.execute(_SQL["sessions"], wanted))
+    return _table(connection.execute(_SQL["sessions"], wanted))
 
 
 def open_sessions(connection: Connection) -> pd.DataFrame:
     """Sessions that go on, as ``sessions`` gives them."""
-    return frame(connection.execute(_SQL["open_sessions"]))
+    return _table(connection.execute(_SQL["open_sessions"]))
+
+
+def _table(cursor: Cursor[Any]) -> pd.DataFrame:
+    table = frame(cursor)
+    return table.assign(connector=table["connector"].astype("Int64"))  # else NaN makes floats
 
 
 def statuses(connection: Connection) -> pd.DataFrame:

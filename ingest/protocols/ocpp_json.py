@@ -14,9 +14,13 @@ The payload is what ingest/ocpp_server.py made of a CALL of the charger, a JSON 
 A device is a charger, a tag ``<connector>:<measurand>``, then ``.<phase>`` where there is one and
 ``@<location>`` where it is not the usual one: ``1:Power.Active.Import``, ``1:Voltage.L1-N``,
 ``2:Energy.Active.Import.Register``, ``1:Temperature@Body``. Connectors are those of 1.6 and the
-EVSEs of 2.0.1; 0 is the charger as a whole. Values are instants, except ``*.Interval`` energies:
-OCPP stamps their end, and they are no readings where nobody said how long they are. Values that a
-charger has signed (format ``SignedData``) and empty ones are passed over.
+EVSEs of 2.0.1; 0 is the charger as a whole. A profile makes one asset of a charger: where that has
+several connectors it names the tags of connector 0, or the city's description has an asset for
+each connector.
+
+Values are instants, except ``*.Interval`` energies: OCPP stamps their end, and they are no readings
+where nobody said how long they are. Values that a charger has signed (format ``SignedData``) and
+empty ones are passed over.
 
 Besides readings a message gives the events of core/charging.py. What a car needs comes from 2.0.1
 NotifyEVChargingNeeds, or in both versions from DataTransfer with vendorId ``verdigrid``, messageId
