@@ -3,27 +3,34 @@
 A protocol for messages has ``NAME`` and ``decode(topic, payload, received_at) -> Decoded``, which
 raises DecodeError and nothing else. What it decodes it says by filters as in MQTT: ``TOPICS`` to
 subscribe to at the broker, ``SOURCES`` for what receivers of our own bring, which never come from
-a broker; a file has one of them or both. A protocol for files has ``NAME``, ``SUFFIXES`` and
-``read(path, mapping) -> Iterator[ingest.columns.Columns]``, which raises DecodeError for a file
-that cannot be read at all and reports single bad rows beside the good ones.
+a broker; a file has one of them or both. Where topics depend on the description of the city, the
+file has ``configure(profiles) -> [(topic, decode), ...]`` instead. A protocol for files has
+``NAME``, ``SUFFIXES`` and ``read(path, mapping) -> Iterator[ingest.columns.Columns]``, which
+raises DecodeError for a file that cannot be read at all and reports single bad rows beside the
+good ones.
 """
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from types import ModuleType
 
 from core.errors import ConfigurationError, DecodeError
+from core.sites import DeviceProfile
+from core.sites import DeviceProfile
 from ingest.columns import Columns
 from ingest.decoded import Decoded
 from ingest.filemapping import FileMapping
 
 Decode = Callable[[str, bytes, datetime], Decoded]
+
+_TOPICS_KEPT = 1 << 16
+"""Topics whose protocol is remembered; then all are searched for anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +56,34 @@ class FileProtocol:
 
 
 @dataclass(frozen=True, slots=True)
+class ConfiguredProtocol:
+    """A payload format that device profiles describe; its topics are theirs to name."""
+
+    name: str
+    configure: Callable[[Iterable[DeviceProfile]], list[tuple[str, Decode]]]
+
+
+@dataclass(frozen=True, slots=True)
 class Protocols:
     """Everything this installation can read."""
 
     messages: tuple[MessageProtocol, ...]
     files: tuple[FileProtocol, ...]
+    configured: tuple[ConfiguredProtocol, ...] = ()
+
+    def described_by(self, profiles: Sequence[DeviceProfile]) -> Protocols:
+        """With the messages that ``profiles`` describe; the others' topics come first.
+
+        Raises ConfigurationError for a profile that describes them wrongly.
+        """
+        described = tuple(
+            MessageProtocol(protocol.name, (topic,), decode)
+            for protocol in self.configured
+            for topic, decode in protocol.configure(profiles)
+        )
+        return Protocols(self.messages + described, self.files, self.configured)
+
+    _known: dict[str, MessageProtocol] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def topics(self) -> tuple[str, ...]:
@@ -66,6 +96,15 @@ class Protocols:
 
     def of(self, topic: str) -> MessageProtocol:
         """The protocol of a topic; raises DecodeError when there is none."""
+        found = self._known.get(topic)
+        if found is None:
+            found = self._search(topic)
+            if len(self._known) >= _TOPICS_KEPT:
+                self._known.clear()
+            self._known[topic] = found
+        return found
+
+    def _search(self, topic: str) -> MessageProtocol:
         for protocol in self.messages:
             for pattern in protocol.topics + protocol.sources:
                 if matches(pattern, topic):
@@ -92,14 +131,19 @@ def matches(pattern: str, topic: str) -> bool:
     )
 
 
-def find(modules: list[ModuleType] | None = None) -> Protocols:
+def find(
+    modules: list[ModuleType] | None = None, profiles: Iterable[DeviceProfile] = ()
+) -> Protocols:
     """The protocols of this folder (or of ``modules``).
 
+    profiles: of the city, for protocols that ask for them.
     Raises ConfigurationError when two share a name or a file is no protocol: that stops the start.
     """
+    described = tuple(profiles)
     found = _modules() if modules is None else modules
     messages: list[MessageProtocol] = []
     files: list[FileProtocol] = []
+    configured: list[ConfiguredProtocol] = []
     names: set[str] = set()
     for module in found:
         name = getattr(module, "NAME", None)
@@ -108,6 +152,12 @@ def find(modules: list[ModuleType] | None = None) -> Protocols:
                 f"The protocol file {module.__name__} has no NAME, or one that another file has."
             )
         names.add(name)
+        if hasattr(module, "configure"):
+            messages += [
+                MessageProtocol(name, (topic,), decode)
+                for topic, decode in module.configure(described)
+            ]
+            continue
         topics, sources = getattr(module, "TOPICS", ()), getattr(module, "SOURCES", ())
         if (topics or sources) and hasattr(module, "decode"):
             messages.append(MessageProtocol(name, tuple(topics), module.decode, tuple(sources)))
@@ -116,7 +166,7 @@ def find(modules: list[ModuleType] | None = None) -> Protocols:
         else:
             raise ConfigurationError(
                 f"The protocol file {module.__name__} has neither TOPICS or SOURCES and decode, "
-                "nor SUFFIXES and read."
+                "nor configure, nor SUFFIXES and read."
             )
     return Protocols(tuple(messages), tuple(files))
 

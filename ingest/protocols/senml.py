@@ -31,8 +31,9 @@ _RELATIVE_BELOW = 2.0**28  # section 4.5.3: smaller times are relative to now
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9\-:./_]*")  # section 4.5.1
 _FARTHEST_S = 4.2e9  # a bound on what is added to a time: the years 1970 to 2099
 _USUAL = frozenset("nuv")  # the labels of nearly every record behind the first one
+_NUMBERS, _TEXTS = frozenset((float, int)), frozenset((str, type(None)))
 _BASES = frozenset(("bn", "bt", "bu", "bv", "bs", "bver"))
-_NAMES_KEPT = 1 << 16
+_NAMES_KEPT, _PACKS_KEPT = 1 << 16, 1 << 12
 
 
 def decode(topic: str, payload: bytes, received_at: datetime) -> Decoded:  # noqa: ARG001
@@ -40,12 +41,13 @@ def decode(topic: str, payload: bytes, received_at: datetime) -> Decoded:  # noq
     pack = wire.json_value(payload)
     if not isinstance(pack, list):
         raise DecodeError("A SenML pack is a list of records.")
+    if not all(isinstance(record, dict) for record in pack):
+        raise DecodeError("A SenML record is a JSON object.")
     resolver = _Resolver(received_at)
-    for record in pack:
-        if not isinstance(record, dict):
-            raise DecodeError("A SenML record is a JSON object.")
-        if not (record.keys() <= _USUAL and resolver.take_usual(record)):
-            resolver.advance(record)
+    for record in pack[:1]:
+        resolver.take(record)
+    if not resolver.take_usual(pack[1:]):
+        for record in pack[1:]:
             resolver.take(record)
     if not resolver.names:
         raise DecodeError("The SenML pack holds no number.")
@@ -68,27 +70,30 @@ class _Resolver:
         self.ts_us: list[int] = []
         self.value: list[float] = []
 
-    def take_usual(self, record: dict[str, Any]) -> bool:
-        """Take a record of name, number and perhaps unit, nothing else; whether it was one.
+    def take_usual(self, records: list[dict[str, Any]]) -> bool:
+        """Take records of name, number and perhaps unit, nothing else; whether all of them were.
 
-        The same result as ``take``, which takes anything, in a third of the time.
+        The same result as ``take`` of each, in a third of the time: a gateway's pack is like this.
         """
-        name, value, unit = record.get("n"), record.get("v"), record.get("u", self._unit)
-        if (
-            type(name) is not str
-            or not (type(value) is float or type(value) is int)
-            or self._base_us is None
-            or self._value is not None
-            or self._sum is not None
-            or not (unit is None or type(unit) is str)
+        if self._value is not None or self._sum is not None:
+            return False
+        values = [record.get("v") for record in records]
+        names = tuple([record.get("n", "") for record in records])
+        units = tuple([record.get("u", self._unit) for record in records])
+        if not (
+            all(map(_USUAL.issuperset, records))
+            and _NUMBERS.issuperset(map(type, values))
+            and _TEXTS.issuperset(map(type, names))
+            and _TEXTS.issuperset(map(type, units))
         ):
             return False
-        self.names.append(_split(self._name + name, unit))
-        self.ts_us.append(self._base_us)
-        self.value.append(float(value))
+        if records:
+            self.names += _split_all(self._name, names, units)
+            self.ts_us += [self._base()] * len(records)
+            self.value += map(float, values)
         return True
 
-    def advance(self, record: dict[str, Any]) -> None:
+    def _advance(self, record: dict[str, Any]) -> None:
         """Change the base fields that this record names."""
         for label in record:
             # Section 4.4: unknown labels are passed over, except those that must be understood.
@@ -113,7 +118,8 @@ class _Resolver:
             self._version = _version(self._version, record["bver"])
 
     def take(self, record: dict[str, Any]) -> None:
-        """Take the value of any record, if it has one."""
+        """Take the base fields and the value of any record, if it has one."""
+        self._advance(record)
         other = _other_value(record)
         value = _plus(self._value, record, "v", alone=not other and "s" not in record)
         total = _plus(self._sum, record, "s", alone=True)
@@ -140,6 +146,9 @@ class _Resolver:
             wire.number(record["ut"], "ut")
         if "t" in record:
             return self._instant(self._time + wire.number(record["t"], "t"))
+        return self._base()
+
+    def _base(self) -> int:
         if self._base_us is None:
             self._base_us = self._instant(self._time)
         return self._base_us
@@ -193,6 +202,13 @@ def _split(resolved: str, unit: str | None) -> Name:
         wire.name(unit, "u")
     device, colon, tag = resolved.rpartition(":")
     return (device, tag, unit) if colon else (resolved, "", unit)
+
+
+@lru_cache(maxsize=_PACKS_KEPT)
+def _split_all(
+    base: str, names: tuple[str, ...], units: tuple[str | None, ...]
+) -> tuple[Name, ...]:
+    return tuple(_split(base + name, unit) for name, unit in zip(names, units, strict=True))
 
 
 def _text(record: dict[str, Any], label: str) -> str:

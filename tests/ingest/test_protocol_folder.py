@@ -8,6 +8,7 @@ from types import ModuleType
 import pytest
 
 from core.errors import ConfigurationError, DecodeError
+from core.sites import AssetKind, DeviceProfile
 from ingest import protocols
 from ingest.decoded import Decoded
 
@@ -22,7 +23,8 @@ def module(name: str, **attributes: object) -> ModuleType:
 def test_every_file_of_the_folder_is_a_protocol():
     files = {p.stem for p in Path(protocols.__file__).parent.glob("*.py")} - {"__init__"}
     found = protocols.find()
-    assert len(found.messages) + len(found.files) == len(files)
+    configured = {f for f in files if hasattr(getattr(protocols, f), "configure")}
+    assert len(found.messages) + len(found.files) + len(configured) == len(files)
     assert {"chirpstack", "senml"} <= {p.name for p in found.messages}
     assert {"csv", "parquet"} <= {p.name for p in found.files}
     assert {"application/+/device/+/event/up", "senml/+/+"} <= set(found.topics)
@@ -37,6 +39,16 @@ def test_what_our_own_receivers_bring_is_not_asked_of_the_broker(received_at):
     assert found.topics == ()
     assert found.of("own/device").name == "own"
     assert found.decode("own/device", b"", received_at) == Decoded((), [], [])
+
+
+def test_a_protocol_may_depend_on_the_description_of_the_city(received_at):
+    def configure(profiles):
+        return [(f"{p.pattern}/+", lambda *_: Decoded((), [], [])) for p in profiles]
+
+    profile = DeviceProfile("x", "own", "plant", AssetKind.METER, ())
+    found = protocols.find([module("own", NAME="own", configure=configure)], [profile])
+    assert found.topics == ("plant/+",)
+    assert found.of("plant/7").name == "own"
 
 
 def test_two_of_one_name_stop_the_start():
