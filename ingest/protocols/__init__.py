@@ -22,7 +22,6 @@ from types import ModuleType
 
 from core.errors import ConfigurationError, DecodeError
 from core.sites import DeviceProfile
-from core.sites import DeviceProfile
 from ingest.columns import Columns
 from ingest.decoded import Decoded
 from ingest.filemapping import FileMapping
@@ -56,33 +55,11 @@ class FileProtocol:
 
 
 @dataclass(frozen=True, slots=True)
-class ConfiguredProtocol:
-    """A payload format that device profiles describe; its topics are theirs to name."""
-
-    name: str
-    configure: Callable[[Iterable[DeviceProfile]], list[tuple[str, Decode]]]
-
-
-@dataclass(frozen=True, slots=True)
 class Protocols:
     """Everything this installation can read."""
 
     messages: tuple[MessageProtocol, ...]
     files: tuple[FileProtocol, ...]
-    configured: tuple[ConfiguredProtocol, ...] = ()
-
-    def described_by(self, profiles: Sequence[DeviceProfile]) -> Protocols:
-        """With the messages that ``profiles`` describe; the others' topics come first.
-
-        Raises ConfigurationError for a profile that describes them wrongly.
-        """
-        described = tuple(
-            MessageProtocol(protocol.name, (topic,), decode)
-            for protocol in self.configured
-            for topic, decode in protocol.configure(profiles)
-        )
-        return Protocols(self.messages + described, self.files, self.configured)
-
     _known: dict[str, MessageProtocol] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -143,7 +120,6 @@ def find(
     found = _modules() if modules is None else modules
     messages: list[MessageProtocol] = []
     files: list[FileProtocol] = []
-    configured: list[ConfiguredProtocol] = []
     names: set[str] = set()
     for module in found:
         name = getattr(module, "NAME", None)
