@@ -70,6 +70,7 @@ def mqtt(as_json: LogJson = False) -> None:
             city.now,
             stop,
             _reporter(),
+            protocols=protocols.find(profiles=city.site.profiles),
         )
 
 

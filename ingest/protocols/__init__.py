@@ -119,6 +119,7 @@ def find(
     described = tuple(profiles)
     found = _modules() if modules is None else modules
     messages: list[MessageProtocol] = []
+    configured: list[MessageProtocol] = []
     files: list[FileProtocol] = []
     names: set[str] = set()
     for module in found:
@@ -129,7 +130,7 @@ def find(
             )
         names.add(name)
         if hasattr(module, "configure"):
-            messages += [
+            configured += [  # behind the others: a wide filter takes nothing from them
                 MessageProtocol(name, (topic,), decode)
                 for topic, decode in module.configure(described)
             ]
@@ -144,7 +145,7 @@ def find(
                 f"The protocol file {module.__name__} has neither TOPICS or SOURCES and decode, "
                 "nor configure, nor SUFFIXES and read."
             )
-    return Protocols(tuple(messages), tuple(files))
+    return Protocols((*messages, *configured), tuple(files))
 
 
 def _modules() -> list[ModuleType]:
