@@ -62,6 +62,7 @@ _PRIVATE = frozenset(
     }
 )
 _LONGEST_DESCRIPTION = 255
+_DEEPEST = 32
 
 
 class RefusedError(VerdigridError):
@@ -139,12 +140,17 @@ def worth_keeping(action: str, payload: Payload, *, in_transaction: bool) -> boo
     return in_transaction or action != "NotifyEVChargingNeeds"
 
 
-def without_drivers(value: Any) -> Any:
-    """``value`` without what tells who charges: cards, contracts and certificates."""
+def without_drivers(value: Any, depth: int = 0) -> Any:
+    """``value`` without what tells who charges: cards, contracts and certificates.
+
+    Raises RefusedError for a value that is nested deeper than anything of the standard.
+    """
+    if depth > _DEEPEST:
+        raise RefusedError("FormationViolation", "The payload is nested too deeply.")
     if isinstance(value, dict):
-        return {k: without_drivers(v) for k, v in value.items() if k not in _PRIVATE}
+        return {k: without_drivers(v, depth + 1) for k, v in value.items() if k not in _PRIVATE}
     if isinstance(value, list):
-        return [without_drivers(item) for item in value]
+        return [without_drivers(item, depth + 1) for item in value]
     return value
 
 

@@ -212,8 +212,9 @@ class Charger:
             return Known(transactions.begin(self.name, name, connector), name, connector)
         if action == "StopTransaction":
             number = payload.get("transactionId")
-            known_number = isinstance(number, int) and 0 < number <= _LONGEST_ID_16
-            return transactions.by_id(self.name, number) if known_number else None
+            if not isinstance(number, int) or not 0 < number <= _LONGEST_ID_16:
+                return None
+            return transactions.by_id(self.name, number)
         if action == "TransactionEvent":
             return self._transaction_201(payload)
         if action == "NotifyEVChargingNeeds":

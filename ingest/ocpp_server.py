@@ -59,8 +59,8 @@ class OcppSettings:
     """Where to listen, and whom to let in.
 
     transactions: the file that remembers them. port: 0 for any that is free.
-    profiles: a charger belongs to the first whose pattern fits. tags: of each device that the
-    description names; a profile that does not register lets in only these.
+    profiles: a charger belongs to the first whose pattern fits. tags: of each device that is known
+    already; a profile that does not register lets in only these. Asked at every connection.
     certificate, private_key: PEM files for wss; a password on a plain line can be read by others.
     heartbeat_s: of chargers that have nothing else to say. ping_s: a charger that does not answer
     two pings in a row is gone. max_bytes: of a message. calls_per_s: of one charger, so that one

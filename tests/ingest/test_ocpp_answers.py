@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from ocpp.messages import MessageType, get_validator
 
 from ingest import ocpp_answers
@@ -115,6 +117,36 @@ def test_nothing_of_a_driver_is_left_at_any_depth() -> None:
 def test_what_is_no_call_is_refused(frame: Any) -> None:
     with pytest.raises(RefusedError):
         ocpp_answers.call(frame)
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(st.sampled_from(EVERY), st.data())
+def test_no_payload_makes_an_answer_raise_anything_else(
+    named: tuple[str, str], data: st.DataObject
+) -> None:
+    version, action = named
+    payload = least(version, action)
+    for name in data.draw(st.lists(st.sampled_from([*payload, "idTag", "idToken"]), max_size=3)):
+        payload[name] = data.draw(anything)
+    try:
+        answer(version, action, ocpp_answers.without_drivers(payload), FACTS)
+        answer(version, action, payload, FACTS)
+    except RefusedError as refusal:
+        ocpp_answers.error("x", refusal.code, str(refusal))
+
+
+def test_what_is_nested_too_deeply_is_refused() -> None:
+    deep: Any = 1
+    for _ in range(900):
+        deep = [deep]
+    with pytest.raises(RefusedError, match="nested"):
+        ocpp_answers.without_drivers({"data": deep})
 
 
 def test_an_unknown_action_is_refused() -> None:

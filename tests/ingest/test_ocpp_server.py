@@ -9,6 +9,7 @@ import asyncio
 import base64
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -47,6 +48,7 @@ ROOT = Path(__file__).parents[2]
 CITY = datetime(2026, 6, 22, 4, tzinfo=UTC)
 PACE = 1200.0
 PATIENCE_S = 30.0
+FRAMES = Path(__file__).parent / "frames"
 MINUTE_US = 60_000_000
 
 
@@ -581,6 +583,42 @@ def test_frames_that_are_none_do_not_end_the_conversation(central: Running, kept
         (4, "OccurrenceConstraintViolation"),
     ]
     assert len(kept.messages) == 1  # for the quarantine, with its reason
+
+
+@pytest.mark.parametrize("version", [V16, V201])
+def test_frames_with_anything_in_any_place_are_answered(
+    version: str, central: Running, kept: Kept
+) -> None:
+    central._settings = replace(central._settings, calls_per_s=100_000.0)
+    central.start()
+    dice = random.Random(1)
+    odd = (None, True, -1, 2**70, 1e308, "", "\0", "x" * 300, [], {}, [[]], {"id": {}}, "1970")
+    frames = json.loads((FRAMES / f"{version.replace('.', '')}.json").read_text())
+
+    def spoil(value: Any) -> Any:
+        """``value`` with something odd in about one place of eight."""
+        if dice.random() < 0.12:
+            return dice.choice(odd)
+        if isinstance(value, dict):
+            return {name: spoil(inner) for name, inner in value.items()}
+        return [spoil(inner) for inner in value] if isinstance(value, list) else value
+
+    async def talk() -> list[list[Any]]:
+        async with line(central, versions=(version,)) as socket:
+            client = Client(socket)
+            said = [dice.choice(frames)["envelope"]["frame"] for _ in range(300)]
+            return [await client.call(action, spoil_payload(p)) for _, _, action, p in said]
+
+    def spoil_payload(payload: dict[str, Any]) -> dict[str, Any]:
+        spoiled = spoil(payload)
+        return spoiled if isinstance(spoiled, dict) else {}
+
+    answers = asyncio.run(talk())
+    assert {answer[0] for answer in answers} <= {3, 4}
+    assert [
+        answer[2] for answer in answers if answer[0] == 4 and answer[2] == "InternalError"
+    ] == []
+    assert len(kept.messages) > 200
 
 
 def test_a_message_that_is_too_long_ends_its_own_line_only(central: Running) -> None:
