@@ -96,7 +96,17 @@ def installed(
 
 # --- help --------------------------------------------------------------------------------------
 
-GROUPS = ("forecast", "alerts", "ledger", "ingest", "quarantine", "series", "site", "account")
+GROUPS = (
+    "forecast",
+    "alerts",
+    "ledger",
+    "ingest",
+    "charging",
+    "quarantine",
+    "series",
+    "site",
+    "account",
+)
 
 
 @pytest.mark.parametrize("command", sorted(cli.COMMANDS))
