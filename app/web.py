@@ -17,8 +17,10 @@ from app.accountgate import AccountGate
 from app.actions import CityActions
 from app.api import api_router
 from app.auth import SessionLimits, current_account
+from app.chargingroutes import charging_router
 from app.headers import SECURITY_HEADERS, SIMULATED_HEADERS, AnswerHeaders
 from app.health import health_router
+from app.ingest_api import ingest_router
 from app.settings import Settings
 from app.signin import signin_router
 from app.wiring import City
@@ -68,6 +70,8 @@ def create_app(settings: Settings, city: City) -> FastAPI:
     server.include_router(health_router(city))
     server.include_router(signin_router(city, limits))
     server.include_router(api_router(city))
+    server.include_router(charging_router(city))
+    server.include_router(ingest_router(city))
 
     @server.get("/", include_in_schema=False)
     def root() -> Response:

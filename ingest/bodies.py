@@ -11,7 +11,6 @@ import io
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from itertools import count
-from operator import itemgetter
 from typing import Any, Protocol
 
 import numpy as np
@@ -45,7 +44,7 @@ KEYED = FileMapping(
 """Rows that name their series by its key, where others name device and tag."""
 
 _TEXTS = ("device", "tag", "unit", "series", "ts")
-_USUAL = itemgetter("device", "tag", "unit", "ts", "value")
+_USUAL = ("device", "tag", "unit", "ts", "value")
 
 
 class Body(Protocol):
@@ -287,13 +286,11 @@ class _Rows:
         """The rows with their numbers ``line``; bad: rows that were lost before."""
         try:
             # Nearly always all rows have all of these, and nothing but these.
-            found = list(map(_USUAL, rows))
-            usual = all(len(row) == len(found[0]) for row in rows)
+            columns = {name: [row[name] for row in rows] for name in _USUAL}
+            usual = sum(map(len, rows)) == len(rows) * len(_USUAL) > 0
         except (KeyError, TypeError, IndexError):
             usual = False
-        if usual and rows:
-            names = ("device", "tag", "unit", "ts", "value")
-            columns = dict(zip(names, map(list, zip(*found, strict=True)), strict=True))
+        if usual:
             yield self._devices.columns(_batch(columns), line, bad)
             return
         objects = [isinstance(row, dict) for row in rows]
