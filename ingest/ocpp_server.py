@@ -252,7 +252,7 @@ class _Central:
                 close_timeout=2.0,
                 max_size=settings.max_bytes,
                 server_header=None,
-                logger=logging.getLogger("ingest.ocpp_server.websockets"),
+                logger=_line_logger(),
             )
         except OSError as error:
             where = f"{settings.host}:{settings.port}"
@@ -406,6 +406,13 @@ def _authorized(request: Request, charger: str, password: str) -> bool:
 def _is_name(charger: str) -> bool:
     signs = all(c.isascii() and (c.isalnum() or c in _NAME_SIGNS) for c in charger)
     return signs and 0 < len(charger) <= _LONGEST_NAME
+
+
+def _line_logger() -> logging.Logger:
+    """At the level of debugging, websockets would log whole frames, and cards with them."""
+    logger = logging.getLogger("ingest.ocpp_server.line")
+    logger.setLevel(logging.INFO)
+    return logger
 
 
 def _common(_: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:

@@ -8,10 +8,12 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import logging
 import os
 import random
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -27,12 +29,16 @@ from typing import Any
 import numpy as np
 import pytest
 import websockets
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from websockets.asyncio.client import connect
 from websockets.typing import Subprotocol
 
 from core.charging import ChargingEvent, Session, SessionStep, fold
 from core.clock import CityClock
-from core.errors import ConfigurationError, SpoolFullError
+from core.errors import ConfigurationError, ServiceError, SpoolFullError
 from core.timeaxis import to_datetime64, to_us
 from ingest import setpoints
 from ingest.broker import Broker
@@ -472,8 +478,8 @@ def test_strangers_are_turned_away(
         return refused.value.response.status_code
 
     assert asyncio.run(knock()) == status
-    wait_until("counted", lambda: central.status.turned_away == 1)
-    assert central.status.connected == 0
+    central.stop()
+    assert (central.status.turned_away, central.status.connected) == (1, 0)
     assert kept.messages == []
 
 
@@ -648,6 +654,89 @@ def test_a_post_that_connects_anew_takes_the_place_of_its_dead_line(central: Run
     asyncio.run(talk())
 
 
+def self_signed(folder: Path) -> tuple[Path, Path]:
+    """A certificate for this machine, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    certificate, private = folder / "certificate.pem", folder / "key.pem"
+    certificate.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    private.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return certificate, private
+
+
+def test_over_tls(central: Running, tmp_path: Path) -> None:
+    certificate, private = self_signed(tmp_path)
+    central._settings = replace(central._settings, certificate=certificate, private_key=private)
+    central.start()
+    trusting = ssl.create_default_context(cafile=certificate)
+
+    async def talk() -> Any:
+        async with connect(
+            f"wss://localhost:{central.status.port}/ocpp/sandbox-post-7",
+            host="127.0.0.1",
+            ssl=trusting,
+            subprotocols=[Subprotocol(V16)],
+            additional_headers=header("sandbox-post-7", PASSWORD),
+            proxy=None,
+        ) as socket:
+            return await Client(socket).call(*BOOT_16)
+
+    assert asyncio.run(talk())[2]["status"] == "Accepted"
+
+
+def test_a_certificate_that_cannot_be_used_is_named(
+    settings: OcppSettings, kept: Kept, tmp_path: Path
+) -> None:
+    wrong = replace(settings, certificate=tmp_path / "none.pem")
+    with pytest.raises(ConfigurationError, match=r"none\.pem cannot be used"):
+        run_ocpp(wrong, kept.accept, lambda: CITY, threading.Event())
+
+
+def test_a_port_that_is_taken_is_named(
+    central: Running, settings: OcppSettings, kept: Kept, tmp_path: Path
+) -> None:
+    central.start()
+    taken = replace(settings, port=central.status.port, transactions=tmp_path / "other.sqlite")
+    with pytest.raises(ServiceError, match=str(central.status.port)):
+        run_ocpp(taken, kept.accept, lambda: CITY, threading.Event())
+
+
+def test_a_card_is_not_even_logged(central: Running, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "ingest")
+    central.start()
+
+    async def talk() -> None:
+        async with line(central) as socket:
+            client = Client(socket)
+            await client.call("Authorize", {"idTag": "SECRET-CARD"})
+            await client.call("Authorize", {"idTag": "SECRET-CARD" * 3})
+            await client.call("StartTransaction", START_16)
+
+    asyncio.run(talk())
+    central.stop()
+    said = [r for r in caplog.records if r.name.startswith("ingest")]
+    assert said
+    assert not any("SECRET" in str(vars(record)) for record in said)
+
+
 def test_a_hundred_chargers(central: Running, kept: Kept) -> None:
     central.start()
 
@@ -673,7 +762,8 @@ def test_a_hundred_chargers(central: Running, kept: Kept) -> None:
     assert len(sessions) == 100
     assert {round((s.energy_mwh or 0.0) * 1e6) for s in sessions.values()} == {500}
     assert {m.topic for m in kept.messages} == {f"ocpp/sandbox-post-{n}" for n in range(100)}
-    wait_until("counted", lambda: central.status.accepted == 600)
+    central.stop()
+    assert central.status.accepted == 600
 
 
 @pytest.mark.parametrize(
