@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 
 from app import cli
 from app.auth import DEMO_PASSWORD, ensure_demo_accounts
 from app.settings import Settings
 from app.web import create_app
-from app.wiring import City
+from app.wiring import City, LiveTagMap, StoreSink
 from core.charging import ChargingEvent, ConnectorStatus, Needs, SessionStep
-from store import charging
+from ingest.inbox import Inbox
+from ingest.pipeline import BatchSettings, Message, Pipeline
+from ingest.protocols import find
+from sandbox import ocpp_charger
+from sandbox import ocpp_words as words
+from sandbox.ev import Habits, visit
+from store import charging, readings
 
 
 @pytest.fixture(scope="module")
@@ -121,3 +130,62 @@ def test_the_command_line_lists_them(verdigrid: Callable[..., Any], charged: Cit
     assert only["transaction"] == "2"
     (connector,) = verdigrid("charging", "connectors")
     assert connector["connector"] == "1"
+
+
+def spoken(city: City) -> list[Message]:
+    """A day of a simulated post as its central system keeps it."""
+    now_s = city.now().timestamp() - 86_400.0
+    habits = Habits(gap_s=3600.0, stay_s=7200.0)
+    post = ocpp_charger.Settings(
+        "", "sandbox-post-9", words.V201, "", city.clock, Path(), habits=habits
+    )
+    present = ocpp_charger.Present(now_s, 1000.0, visit(1, post.name, 0, now_s, habits))
+    messages: list[Message] = []
+    for _ in range(1440):
+        present, notes = ocpp_charger.minute(present, None, post, offline=False)
+        for note in notes:
+            action, payload = words.told(post.version, note, None)
+            envelope = {
+                "version": post.version,
+                "frame": [2, str(len(messages)), action, payload],
+                "transaction": note.transaction,
+                "connector": 1,
+                "tags": [tag.tag for tag in ocpp_charger.describe()[0][0].tags],
+            }
+            received_at = datetime.fromtimestamp(note.ts_s, UTC)
+            messages.append(
+                Message(f"ocpp/{post.name}", json.dumps(envelope).encode(), received_at)
+            )
+    return messages
+
+
+def test_a_new_charger_registers_itself_and_its_sessions_are_those_of_its_asset(
+    with_site: Callable[..., City],
+) -> None:
+    city = with_site(profiles=ocpp_charger.describe()[0])
+    messages = spoken(city)
+    inbox: Inbox[Message] = Inbox()
+    stop = threading.Event()
+    pipeline = Pipeline(
+        find(),
+        StoreSink(city.database),
+        LiveTagMap(city.database),
+        lambda _: None,
+        batch=BatchSettings(rows=1000, wait_s=0.05),
+        quota=None,
+        on_status=lambda status: stop.set() if status.received == len(messages) else None,
+    )
+    inbox.put(messages)
+    pipeline.run(inbox, stop)
+    assert pipeline.status.quarantined == 0
+    assert pipeline.status.registered == 1
+    with city.database.connection() as connection:
+        first, last = city.now() - timedelta(days=1), city.now()
+        sessions = charging.sessions(connection, first, last, "sandbox-post-9")
+        key = f"{city.site.id}/sandbox-post-9/p_mw"
+        power_mw = readings.read(connection, [key], first, last).to_numpy()
+    ended = sessions[sessions["state"] == "ended"]
+    assert len(ended) > 3
+    assert ended["expected_departure"].notna().all()
+    metered_mwh = float(np.nansum(power_mw)) / 60.0
+    assert metered_mwh == pytest.approx(sessions["energy_mwh"].sum(), rel=1e-3)
