@@ -6,6 +6,7 @@ one make share their table of tags, and a device knows where its own series begi
 
 from __future__ import annotations
 
+import threading
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -67,6 +68,8 @@ class Resolved:
 class TagMap:
     """(device, tag) -> series and rule. Grows by ``add``; nothing in it ever changes.
 
+    Any thread may use it.
+
     series_ids, resolutions: of the series by key. registrar: what becomes of unknown devices; None
     leaves them unknown. Raises MappingError when a tag is described twice or names a series without
     an id or an unknown variable, UnitError when its unit cannot measure that variable: a wrong
@@ -90,6 +93,7 @@ class TagMap:
         self._set_numbers: dict[tuple[str, ...], int] = {}
         self._series_id = array("i")
         self._rule = array("i")
+        self._learning = threading.Lock()
         self._cache: dict[tuple[Name, ...], Resolved] = {}
         self._cached_bytes = 0
         routes = [_route(tag, series_ids, resolutions) for tag in tags]
@@ -104,12 +108,18 @@ class TagMap:
         """Whether any tag of ``device`` is known."""
         return device in self._devices
 
+    def tags(self, device: str) -> frozenset[str]:
+        """The known tags of ``device``; none of a stranger."""
+        code = self._devices.get(device)
+        return frozenset() if code is None else frozenset(self._tag_sets[code & _SET_MASK])
+
     def add(self, routes: Iterable[Route]) -> None:
         """Learn ``routes``, those of a device one after the other; known tags stay as they are."""
-        for device, group in groupby(routes, key=attrgetter("device")):
-            self._place(device, list(group))
-        self._cache = {}
-        self._cached_bytes = 0
+        with self._learning:
+            for device, group in groupby(routes, key=attrgetter("device")):
+                self._place(device, list(group))
+            self._cache = {}
+            self._cached_bytes = 0
 
     def _place(self, device: str, routes: Sequence[Route]) -> None:
         old = self._devices.get(device)
@@ -124,9 +134,10 @@ class TagMap:
             series_id = [*self._series_id[begin:end], *series_id]
             rule = [*self._rule[begin:end], *rule]
         number = self._set_number((*known, *fresh))
-        self._devices[device] = len(self._series_id) << _SET_BITS | number
+        code = len(self._series_id) << _SET_BITS | number
         self._series_id.extend(series_id)
         self._rule.extend(rule)
+        self._devices[device] = code  # last: other threads may be looking
 
     def _set_number(self, tags: tuple[str, ...]) -> int:
         number = self._set_numbers.setdefault(tags, len(self._tag_sets))

@@ -6,6 +6,8 @@ batch looks its factors and bounds up in a table that fits into the processor's 
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 
 from core.errors import MappingError
@@ -47,6 +49,7 @@ class Rules:
         self._keys: list[tuple[str, str, int]] = []
         self._numbers: dict[tuple[str, str, int], int] = {}
         self._table = np.empty(0, dtype=RULE_DTYPE)
+        self._learning = threading.Lock()
 
     @property
     def table(self) -> np.ndarray:
@@ -63,6 +66,11 @@ class Rules:
         known = self._numbers.get(key)
         if known is not None:
             return known
+        with self._learning:
+            return self._numbers[key] if key in self._numbers else self._learn(key)
+
+    def _learn(self, key: tuple[str, str, int]) -> int:
+        variable_name, unit, resolution_us = key
         what = variable(variable_name)
         factor, offset = linear(unit, what.unit)
         if len(self._keys) >= _MOST:

@@ -77,7 +77,7 @@ class _Resolver:
         """
         if self._value is not None or self._sum is not None:
             return False
-        values = [record.get("v") for record in records]
+        values: list[Any] = [record.get("v") for record in records]
         names = tuple([record.get("n", "") for record in records])
         units = tuple([record.get("u", self._unit) for record in records])
         if not (
