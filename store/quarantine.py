@@ -4,12 +4,13 @@ replayed or dismissed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
 import pandas as pd
+from psycopg.sql import SQL
 from psycopg.types.json import Jsonb
 
 from core.readings import Rejected
@@ -32,7 +33,10 @@ class Resolution(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which messages: those that fit everything that is given. [since, until) of their arrival."""
+    """Which messages: those that fit everything that is given.
+
+    source, reason: a part of it. [since, until) of their arrival.
+    """
 
     ids: tuple[int, ...] | None = None
     source: str | None = None
@@ -98,11 +102,16 @@ def recent(connection: Connection, limit: int = 100) -> pd.DataFrame:
 
 
 def pending(
-    connection: Connection, wanted: Filter = EVERYTHING, *, after: int = 0, limit: int = 100
+    connection: Connection,
+    wanted: Filter = EVERYTHING,
+    *,
+    after: int = 0,
+    limit: int = 100,
+    newest_first: bool = False,
 ) -> list[Held]:
     """Unresolved messages in the order of their ids, those behind the id ``after``."""
     rows = connection.execute(
-        _SQL["pending"],
+        _SQL["pending"].format(order=SQL("DESC" if newest_first else "ASC")),
         {
             "ids": None if wanted.ids is None else list(wanted.ids),
             "source": wanted.source,
@@ -121,6 +130,12 @@ def resolve(connection: Connection, ids: Sequence[int], how: Resolution, at: dat
     """Notes what became of the messages ``ids``; how many of them were unresolved until now."""
     given = {"ids": list(ids), "how": how.value, "at": utc(at)}
     return connection.execute(_SQL["resolve"], given).rowcount
+
+
+def renew(connection: Connection, reasons: Mapping[int, str]) -> int:
+    """Notes why unresolved messages still cannot be read, by id; for how many that has changed."""
+    given = {"ids": list(reasons), "reasons": [_text(reason) for reason in reasons.values()]}
+    return connection.execute(_SQL["renew"], given).rowcount
 
 
 def forget(connection: Connection, *, before: datetime) -> int:

@@ -12,12 +12,17 @@ SELECT id, received_at, source, device, reason, detail, payload, payload_bytes
 FROM quarantine
 WHERE resolved_at IS NULL AND id > %(after)s
   AND (%(ids)s::bigint[] IS NULL OR id = ANY(%(ids)s::bigint[]))
-  AND (%(source)s::text IS NULL OR source = %(source)s)
+  AND (%(source)s::text IS NULL OR strpos(source, %(source)s) > 0)
   AND (%(device)s::text IS NULL OR device = %(device)s)
-  AND (%(reason)s::text IS NULL OR reason = %(reason)s)
+  AND (%(reason)s::text IS NULL OR strpos(reason, %(reason)s) > 0)
   AND (%(since)s::timestamptz IS NULL OR received_at >= %(since)s)
   AND (%(until)s::timestamptz IS NULL OR received_at < %(until)s)
-ORDER BY id LIMIT %(limit)s;
+ORDER BY id {order} LIMIT %(limit)s;
+
+-- name: renew
+UPDATE quarantine q SET reason = r.reason
+FROM unnest(%(ids)s::bigint[], %(reasons)s::text[]) AS r (id, reason)
+WHERE q.id = r.id AND q.resolved_at IS NULL AND q.reason <> r.reason;
 
 -- name: resolve
 UPDATE quarantine SET resolution = %(how)s, resolved_at = %(at)s

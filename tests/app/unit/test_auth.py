@@ -168,7 +168,7 @@ def test_demo_accounts_are_one_a_role_and_marked(database: Database, now: dateti
     ensure_demo_accounts(database, "ent-a")  # again is harmless
     with database.connection() as connection:
         found = users.all_users(connection)
-    assert {u.role for u in found} == set(Role) - {Role.PUBLIC}
+    assert {u.role for u in found} == set(Role) - {Role.PUBLIC, Role.MACHINE}
     assert len(found) == len(DEMO_ACCOUNTS)
     assert all(u.sandbox for u in found)
     assert {u.owner for u in found if u.role is Role.ENTERPRISE} == {"ent-a"}
