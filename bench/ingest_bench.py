@@ -94,7 +94,7 @@ def rows() -> list[dict[str, object]]:
             backend.ensure(connection, (from_us(us).date() for us in days))
         for number in range(ROUNDS + 2):
             ours, copied, inserted = (_batch(3 * number + k, rng) for k in range(3))
-            text = writing.encode(writing.prepare(copied))  # prepared before the clock starts
+            text = b"".join(writing.encode(writing.prepare(copied)))  # prepared before the clock starts
             turns = [
                 ("ours", lambda c, b=ours: _ours(c, b)),
                 ("copy", lambda c, t=text: copybinary.send(c, _COPY, t)),

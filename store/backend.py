@@ -1,52 +1,118 @@
 """The seam between plain PostgreSQL and TimescaleDB: what differs in how readings are kept.
 
-Everything above asks the same SQL of the table ``reading``; here it gets room for the days it
-is about to hold. Which of the two it is was decided when the database was made, and shows in the
-kind of that table: installing TimescaleDB later changes nothing.
+Everything above asks the same SQL of the table ``reading`` and of its roll-ups; here they get room
+for what they are about to hold, lose what is no longer kept, and are packed when they are old.
+Which of the two it is was decided when the database was made, and shows in the kind of the table:
+installing TimescaleDB later changes nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from types import MappingProxyType
 from typing import Any, Protocol
 
-from psycopg.sql import Identifier, Literal
+import psycopg
+from psycopg.sql import SQL, Composed, Identifier, Literal
 
 from store import sqltext
 from store.database import Connection, savepoint
 
 _SQL = sqltext.load("backend")
+_PACKED = timedelta(days=7)
+"""Of packed chunks: a week of quarter-hours is 672 rows a series, of hours 168. A packed segment
+holds one series and pays from 100 rows on; a day has but 96 quarter-hours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A partition or chunk: what it is called and the time it holds, [start, end)."""
+
+    name: str
+    start: datetime
+    end: datetime
 
 
 class Backend(Protocol):
-    """One way of keeping readings."""
+    """One way of keeping readings and roll-ups."""
 
     def ensure(self, connection: Connection, days: Sequence[date]) -> None:
-        """Makes room for the UTC days ``days``."""
+        """Makes room for readings of the UTC days ``days``."""
+
+    def ensure_months(
+        self, connection: Connection, tables: Sequence[str], months: Sequence[date]
+    ) -> None:
+        """Makes room in tables of roll-ups for the UTC months that begin at ``months``."""
+
+    def parts(self, connection: Connection, table: str) -> list[Part]:
+        """The parts of ``table`` in the order of time."""
 
     def newest_day(self, connection: Connection) -> date | None:
         """The UTC day that the newest readings are kept under; None without any."""
+
+    def size_bytes(self, connection: Connection, table: str) -> int:
+        """What ``table`` takes on the disk with its indexes."""
+
+    def drop_before(self, connection: Connection, table: str, before: datetime) -> None:
+        """Drops the parts of ``table`` that end by ``before``.
+
+        Raises LockNotAvailable (psycopg) when others used the table all the time.
+        """
+
+    def pack(self, connection: Connection, before: datetime) -> list[str]:
+        """Packs the parts of ``reading`` that end by ``before``, each once; their names.
+
+        connection: in autocommit. What others are using is left for the next time.
+        """
 
     def describe(self, connection: Connection) -> str:
         """How readings are kept, as a sentence."""
 
 
 class Plain:
-    """Native daily range partitions."""
+    """Native range partitions: readings by day, roll-ups by month."""
 
     def ensure(self, connection: Connection, days: Sequence[date]) -> None:
-        if not _without_room(connection, days):
-            return
-        with savepoint(connection):  # in autocommit too, the lock and the steps are one
-            connection.execute(_SQL["lock"])
-            for day in _without_room(connection, days):  # some were made while we waited
-                _make_partition(connection, day)
+        names = {f"reading_{day:%Y%m%d}": (day, day + timedelta(days=1)) for day in days}
+        _make_room(connection, "reading", names)
+
+    def ensure_months(
+        self, connection: Connection, tables: Sequence[str], months: Sequence[date]
+    ) -> None:
+        for table in tables:
+            names = {f"{table}_{first:%Y%m}": (first, _next_month(first)) for first in months}
+            _make_room(connection, table, names)
+
+    def parts(self, connection: Connection, table: str) -> list[Part]:
+        return _parts(connection, "partitions", table)
 
     def newest_day(self, connection: Connection) -> date | None:
         day: date | None = _one(connection, "newest_partition")
         return day
+
+    def size_bytes(self, connection: Connection, table: str) -> int:
+        return int(_one(connection, "partitions_bytes", table=table))
+
+    def drop_before(self, connection: Connection, table: str, before: datetime) -> None:
+        for part in self.parts(connection, table):
+            if part.end <= before:
+                connection.execute(_SQL["patience"])
+                connection.execute(_SQL["drop"].format(part=_named(part.name)))
+
+    def pack(self, connection: Connection, before: datetime) -> list[str]:
+        """Rewrites a partition in the order of its key, so that a day of a series lies on one page
+        or two instead of one for each batch, and freezes it. Who wants that day waits meanwhile.
+        """
+        connection.execute(_SQL["patience_of_session"])
+        ends = {part.name: part.end for part in self.parts(connection, "reading")}
+        packed = []
+        for name, index in connection.execute(_SQL["loose"]).fetchall():
+            if ends[name] <= before and _tried(connection, _cluster(name, index)):
+                connection.execute(_SQL["freeze"].format(part=_named(name)))
+                packed.append(name)
+        return packed
 
     def describe(self, connection: Connection) -> str:
         sentence = "Readings are kept in native daily partitions."
@@ -61,14 +127,47 @@ class Plain:
 
 
 class Timescale:
-    """A hypertable, which makes its chunks of a day when rows come."""
+    """Hypertables, which make their chunks of a day or 30 days when rows come."""
 
     def ensure(self, connection: Connection, days: Sequence[date]) -> None:
         """Nothing to do."""
 
+    def ensure_months(
+        self, connection: Connection, tables: Sequence[str], months: Sequence[date]
+    ) -> None:
+        """Nothing to do."""
+
+    def parts(self, connection: Connection, table: str) -> list[Part]:
+        return _parts(connection, "chunks", table)
+
     def newest_day(self, connection: Connection) -> date | None:
         day: date | None = _one(connection, "newest_chunk")
         return day
+
+    def size_bytes(self, connection: Connection, table: str) -> int:
+        return int(_one(connection, "chunks_bytes", table=table))
+
+    def drop_before(self, connection: Connection, table: str, before: datetime) -> None:
+        connection.execute(_SQL["patience"])
+        connection.execute(_SQL["drop_chunks"], {"table": table, "before": before})
+
+    def pack(self, connection: Connection, before: datetime) -> list[str]:
+        """Moves chunks into the columnstore and joins those of a week; a chunk that late readings
+        have come to since is packed again. An edition of TimescaleDB without columnstore packs
+        nothing.
+        """
+        if _one(connection, "license") != "timescale":
+            return []
+        connection.execute(_SQL["patience_of_session"])
+        connection.execute(_SQL["columnstore"].format(interval=Literal(_PACKED)))
+        grown: dict[str, None] = {}
+        for (name,) in connection.execute(_SQL["loose_chunks"], {"before": before}).fetchall():
+            joined = _tried(connection, _SQL["pack"].format(chunk=Literal(name)))
+            if joined:
+                grown[joined] = None
+        for name in grown:  # days that were joined: now the segments themselves
+            _tried(connection, _SQL["pack_anew"].format(chunk=Literal(name)))
+        return list(grown)
 
     def describe(self, connection: Connection) -> str:
         version = _one(connection, "timescale_installed")
@@ -88,21 +187,55 @@ def ensure(connection: Connection, days: Iterable[date]) -> None:
     backend(connection).ensure(connection, sorted(set(days)))
 
 
-def _without_room(connection: Connection, days: Sequence[date]) -> list[date]:
-    return [row[0] for row in connection.execute(_SQL["without_room"], {"days": list(days)})]
+def _make_room(connection: Connection, table: str, wanted: Mapping[str, tuple[date, date]]) -> None:
+    if not _missing(connection, table, wanted):
+        return
+    with savepoint(connection):  # in autocommit too, the lock and the steps are one
+        connection.execute(_SQL["lock"])
+        for name in _missing(connection, table, wanted):  # some were made while we waited
+            start, end = (datetime.combine(day, time.min, tzinfo=UTC) for day in wanted[name])
+            given = {
+                "table": Identifier(table),
+                "partition": Identifier(name),
+                "start": Literal(start),
+                "end": Literal(end),
+            }
+            connection.execute(_SQL["create"].format(**given))
+            connection.execute(_SQL["attach"].format(**given))
 
 
-def _make_partition(connection: Connection, day: date) -> None:
-    start = datetime.combine(day, time.min, tzinfo=UTC)
-    names = {
-        "partition": Identifier(f"reading_{day:%Y%m%d}"),
-        "start": Literal(start),
-        "end": Literal(start + timedelta(days=1)),
-    }
-    connection.execute(_SQL["create"].format(**names))
-    connection.execute(_SQL["attach"].format(**names))
+def _missing(connection: Connection, table: str, names: Iterable[str]) -> list[str]:
+    given = {"table": table, "names": list(names)}
+    return [row[0] for row in connection.execute(_SQL["missing"], given)]
 
 
-def _one(connection: Connection, name: str) -> Any:
-    row = connection.execute(_SQL[name]).fetchone()
+def _next_month(first: date) -> date:
+    return (first + timedelta(days=31)).replace(day=1)
+
+
+def _parts(connection: Connection, name: str, table: str) -> list[Part]:
+    return [Part(*row) for row in connection.execute(_SQL[name], {"table": table}).fetchall()]
+
+
+def _cluster(name: str, index: str) -> Composed:
+    return _SQL["cluster"].format(part=_named(name), index=_named(index))
+
+
+def _named(name: str) -> SQL | Composed:
+    """A name as the server wrote it, quoted where it must be and with its schema."""
+    return SQL(".").join(Identifier(part.strip('"')) for part in name.split("."))
+
+
+def _tried(connection: Connection, statement: Composed) -> Any:
+    """What the statement gave (True without rows); None when others hold what it needs."""
+    try:
+        cursor = connection.execute(statement)
+    except psycopg.errors.LockNotAvailable:
+        return None
+    row = cursor.fetchone() if cursor.description else None
+    return row[0] if row else True
+
+
+def _one(connection: Connection, name: str, **given: object) -> Any:
+    row = connection.execute(_SQL[name], given or None).fetchone()
     return row[0] if row else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import psycopg
@@ -46,4 +46,11 @@ def advisory(connection: Connection, name: str) -> bool:
 def held(database: Database, name: str) -> Iterator[Held | None]:
     """The lock ``name`` for the length of the context; None when another connection holds it."""
     with database.session() as connection:
-        yield Held(name, connection) if advisory(connection, name) else None
+        if not advisory(connection, name):
+            yield None
+            return
+        try:
+            yield Held(name, connection)
+        finally:  # at once: the server may notice a closed connection a little later
+            with suppress(psycopg.Error):
+                connection.execute(_SQL["release"], {"name": f"verdigrid {name}"})

@@ -3,11 +3,13 @@
 A batch is copied straight into the table. Only when one of its keys is there already, the copy is
 undone and the batch goes through a staging table that skips what is there; only when one of its
 days has no partition yet, that is made and the batch copied again. Most batches are neither, and
-asking beforehand would make all of them pay.
+asking beforehand would make all of them pay. What was stored late is marked for the roll-ups in the
+same transaction.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 
@@ -17,11 +19,12 @@ from psycopg.errors import CheckViolation, UniqueViolation
 from core.errors import StoreError
 from core.readings import READING_DTYPE
 from core.timeaxis import from_us
-from store import backend, copybinary, sqltext
+from store import backend, copybinary, rollups, sqltext
 from store.database import Connection, savepoint
 
 _SQL = sqltext.load("writing")
 _COLUMNS = (("series_id", ">i4"), ("ts", ">i8"), ("value", ">f8"), ("quality", ">i2"))
+_KEY = _COLUMNS[:2]
 _DAY_US = 86_400_000_000
 _OLDEST_US, _NEWEST_US = 0, 4_102_444_800_000_000  # 1970 to 2100: beyond lie broken clocks
 
@@ -55,11 +58,11 @@ def prepare(batch: np.ndarray) -> np.ndarray:
     return ordered if last.all() else ordered[last]
 
 
-def encode(prepared: np.ndarray) -> bytearray:
-    """A prepared batch as the text of a binary COPY."""
+def encode(prepared: np.ndarray) -> Iterator[bytes | bytearray]:
+    """A prepared batch as the text of a binary COPY, piece by piece."""
     columns = {name: prepared[name] for name in ("series_id", "value", "quality")}
     columns["ts"] = copybinary.postgres_us(prepared["ts_us"])
-    return copybinary.encode(_COLUMNS, columns)
+    return copybinary.stream(_COLUMNS, columns)
 
 
 def write(connection: Connection, batch: np.ndarray) -> WriteResult:
@@ -72,12 +75,11 @@ def write(connection: Connection, batch: np.ndarray) -> WriteResult:
     prepared = prepare(batch)
     if not len(prepared):
         return WriteResult(0, len(batch))
-    text = encode(prepared)
     try:
-        inserted = _insert(connection, text)
+        inserted = _insert(connection, prepared)
     except CheckViolation:  # the table of readings has no check but the bounds of its partitions
         backend.ensure(connection, _days(prepared))
-        inserted = _insert(connection, text)
+        inserted = _insert(connection, prepared)
     return WriteResult(inserted, len(batch) - inserted)
 
 
@@ -85,17 +87,21 @@ def _days(prepared: np.ndarray) -> list[date]:
     return [from_us(int(day) * _DAY_US).date() for day in np.unique(prepared["ts_us"] // _DAY_US)]
 
 
-def _insert(connection: Connection, text: bytearray) -> int:
+def _insert(connection: Connection, prepared: np.ndarray) -> int:
     try:
         with savepoint(connection):  # the attempt can be undone alone
-            return copybinary.send(connection, _SQL["copy"], text)
+            inserted = copybinary.send(connection, _SQL["copy"], encode(prepared))
+            rollups.mark(connection, prepared["series_id"], prepared["ts_us"])
+            return inserted
     except UniqueViolation:
-        return _merge(connection, text)
+        return _merge(connection, prepared)
 
 
-def _merge(connection: Connection, text: bytearray) -> int:
+def _merge(connection: Connection, prepared: np.ndarray) -> int:
     with savepoint(connection):
         connection.execute(_SQL["staging"])
         connection.execute(_SQL["clear"])  # of an earlier batch in the same transaction
-        copybinary.send(connection, _SQL["copy_staging"], text)
-        return connection.execute(_SQL["merge"]).rowcount
+        copybinary.send(connection, _SQL["copy_staging"], encode(prepared))
+        new = copybinary.fetch(connection, _SQL["merge"], _KEY)
+        rollups.mark(connection, new["series_id"], copybinary.unix_us(new["ts"]))
+        return len(new)

@@ -14,6 +14,9 @@ COPY reading_staging (series_id, ts, value, quality) FROM STDIN (FORMAT BINARY);
 
 -- name: merge
 -- In the order of the key, as every batch is: two writers wait for each other, never in a circle.
-INSERT INTO reading (series_id, ts, value, quality)
-SELECT series_id, ts, value, quality FROM reading_staging ORDER BY series_id, ts
-ON CONFLICT (series_id, ts) DO NOTHING;
+COPY (
+    INSERT INTO reading (series_id, ts, value, quality)
+    SELECT series_id, ts, value, quality FROM reading_staging ORDER BY series_id, ts
+    ON CONFLICT (series_id, ts) DO NOTHING
+    RETURNING series_id, ts
+) TO STDOUT (FORMAT BINARY);

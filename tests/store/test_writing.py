@@ -132,7 +132,7 @@ def test_encoding_is_what_the_server_itself_writes(connection: Connection) -> No
     writing.write(connection, rows)
     query = "COPY (SELECT * FROM reading ORDER BY 1, 2) TO STDOUT (FORMAT BINARY)"
     with connection.cursor() as cursor, cursor.copy(query) as copy:
-        assert b"".join(bytes(part) for part in copy) == writing.encode(rows)
+        assert b"".join(bytes(part) for part in copy) == b"".join(writing.encode(rows))
 
 
 def test_nulls_are_no_fixed_width(connection: Connection) -> None:
