@@ -10,7 +10,7 @@ import numpy as np
 from psycopg.sql import Composable, Literal
 
 from core.errors import StoreError
-from core.timeaxis import DAY, EPOCH, MICROSECOND, from_us, localize, midnights, zone
+from core.timeaxis import DAY, EPOCH, MICROSECOND, midnights, zone
 from store import sqltext
 
 _SQL = sqltext.load("buckets")
@@ -101,7 +101,8 @@ class Natural:
         return not (self.edges_us % step_us).any()
 
     def _edges(self) -> Literal:
-        return Literal([from_us(edge) for edge in self.edges_us])
+        times = np.datetime_as_string(self.edges_us.astype("datetime64[us]"), timezone="UTC")
+        return Literal(f"{{{','.join(times)}}}")
 
 
 def cut(bucket: timedelta | Days, start: datetime, end: datetime) -> Buckets:
@@ -115,15 +116,3 @@ def cut(bucket: timedelta | Days, start: datetime, end: datetime) -> Buckets:
     if bucket.zone == "UTC":
         return Even(_DAY_US)
     return Natural(midnights(start, end, zone(bucket.zone)))
-
-
-def certain_days(name: str, start: datetime, end: datetime) -> Buckets | None:
-    """The natural days of the zone of that name, None when one of them begins at a time that the
-    clock showed twice or never: there, other programs may begin the day elsewhere.
-    """
-    if name == "UTC":
-        return Even(_DAY_US)
-    edges = midnights(start, end, zone(name))
-    days = np.arange(edges[0] // _DAY_US - 1, edges[-1] // _DAY_US + 2) * _DAY_US
-    first, last = localize(days, zone(name))
-    return None if np.isin(edges, first[first != last]).any() else Natural(edges)

@@ -17,8 +17,8 @@ import pandas as pd
 
 from core.errors import StoreError
 from core.readings import Quality
-from core.timeaxis import DAY, MICROSECOND, from_us, utc
-from store import backend, copybinary, sqltext, writing
+from core.timeaxis import DAY, MICROSECOND, from_us, to_us, utc
+from store import backend, copybinary, rollups, sqltext, writing
 from store.database import Connection, savepoint
 from store.frames import frame
 from store.series import expect
@@ -69,11 +69,19 @@ def correct(
         copybinary.send(connection, _SQL["copy"], writing.encode(prepared))
         added = connection.execute(_SQL["add"], given).fetchall()
         changed = connection.execute(_SQL["change"], given).fetchall()
+        connection.execute(_SQL["latest"])
+        _mark(connection, [*added, *changed])
     return Corrected(len(changed), len(added), len(batch) - len(changed) - len(added))
 
 
 def _days(prepared: np.ndarray) -> list[date]:
     return [from_us(int(day) * _DAY_US).date() for day in np.unique(prepared["ts_us"] // _DAY_US)]
+
+
+def _mark(connection: Connection, keys: list[tuple[int, datetime]]) -> None:
+    """Tells the roll-ups what changed."""
+    ids = np.array([series_id for series_id, _ in keys], dtype=np.int32)
+    rollups.mark(connection, ids, np.array([to_us(ts) for _, ts in keys], dtype=np.int64))
 
 
 def history(connection: Connection, key: str, start: datetime, end: datetime) -> pd.DataFrame:

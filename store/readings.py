@@ -16,7 +16,7 @@ from core.errors import StoreError
 from core.readings import Quality
 from core.timeaxis import DAY, HOUR, floor_to, from_us, to_us, utc
 from core.variables import variable
-from store import backend, buckets, copybinary, filling, sources, sqltext
+from store import backend, blobs, buckets, copybinary, filling, rollups, sources, sqltext
 from store.buckets import Buckets, Days
 from store.database import Connection
 from store.filling import Fill
@@ -26,9 +26,16 @@ from store.series import Known, expect
 __all__ = ["Days", "Fill", "counts", "envelope", "latest", "read"]
 
 _SQL = sqltext.load("readings")
-_KEY = (("series_id", ">i4"), ("ts", ">i8"))
-_VALUE = (*_KEY, ("value", ">f8"))
-_ENVELOPE = (*_KEY, ("mean", ">f8"), ("minimum", ">f8"), ("maximum", ">f8"), ("n", ">i8"))
+_KEY = (("series_id", "int4send", ">i4"), ("ts", "timestamptz_send", ">i8"))
+_AGAIN = (("again", "int4send", ">i4"),)
+_VALUE = (*_KEY, ("value", "float8send", ">f8"))
+_ENVELOPE = (
+    *_KEY,
+    ("mean", "float8send", ">f8"),
+    ("minimum", "float8send", ">f8"),
+    ("maximum", "float8send", ">f8"),
+    ("n", "int8send", ">i8"),
+)
 _MOST_CELLS = 50_000_000
 _MOST_COUNTED = 10_000
 _ROUND = (
@@ -138,7 +145,7 @@ def _values(
         parts = [
             _bucketed(connection, question, members, how, _VALUE) for how, members in groups.items()
         ]
-        rows = np.concatenate([np.empty(0, copybinary.row_dtype(_VALUE)), *parts])
+        rows = np.concatenate([np.empty(0, blobs.dtype((*_VALUE, *_AGAIN))), *parts])
     (table,) = _tables(keys, series, times, rows, ("value",))
     return copybinary.unix_us(times), table
 
@@ -191,7 +198,7 @@ def _native(
         end=Literal(end),
         exclude=Literal(int(wanted.exclude)),
     )
-    return copybinary.fetch(connection, statement, _VALUE)
+    return blobs.fetch(connection, statement, _VALUE)
 
 
 def _bucketed(
@@ -199,30 +206,45 @@ def _bucketed(
     question: _Question,
     series: Sequence[Known],
     figures: str,
-    fields: Sequence[tuple[str, str]],
+    fields: blobs.Fields,
 ) -> np.ndarray:
     """Rows of ``fields`` with the figures of that name, for each bucket that has readings."""
-    rolled_to: dict[str, datetime] = dict(connection.execute(_SQL["rolled_to"]).fetchall())
-    levels = sources.levels(question.bucket, question.cut, rolled_to, question.start, question.end)
+    levels = sources.levels(question.bucket, question.cut, rollups.rolled_to(connection))
     alike: dict[tuple[sources.Level, ...], list[int]] = {}
     for known in series:
         alike.setdefault(levels.of(known), []).append(known.id)
-    parts = [np.empty(0, copybinary.row_dtype(fields))]
+    parts = [np.empty(0, blobs.dtype((*fields, *_AGAIN)))]
     for own, ids in alike.items():
         pieces = sources.pieces(to_us(question.start), to_us(question.end), own)
         if pieces:
-            statement = _SQL["buckets"].format(
-                label=question.cut.label(SQL("ts")),
-                figures=_SQL[figures],
-                parts=SQL(" UNION ALL ").join(
-                    _part(piece, ids, question.wanted) for piece in pieces
-                ),
-            )
-            parts.append(copybinary.fetch(connection, statement, fields))
+            parts.append(_pieced(connection, question, pieces, ids, figures, fields))
     return np.concatenate(parts)
 
 
-def _part(piece: sources.Piece, ids: list[int], wanted: _Wanted) -> Composable:
+def _pieced(
+    connection: Connection,
+    question: _Question,
+    pieces: Sequence[sources.Piece],
+    ids: list[int],
+    figures: str,
+    fields: blobs.Fields,
+) -> np.ndarray:
+    """From the roll-ups as they are; where they do not do for a bucket, from its readings."""
+    for of_rollups in ("part_of_rollups", "part_of_rollups_and_readings"):
+        statement = _SQL["buckets"].format(
+            label=question.cut.label(SQL("ts")),
+            figures=_SQL[figures],
+            parts=SQL(" UNION ALL ").join(
+                _part(piece, ids, question.wanted, of_rollups) for piece in pieces
+            ),
+        )
+        rows = blobs.fetch(connection, statement, (*fields, *_AGAIN))
+        if not rows["again"].any():
+            break
+    return rows
+
+
+def _part(piece: sources.Piece, ids: list[int], wanted: _Wanted, of_rollups: str) -> Composable:
     given = {
         "ids": Literal(ids),
         "start": Literal(from_us(piece.start_us)),
@@ -232,7 +254,7 @@ def _part(piece: sources.Piece, ids: list[int], wanted: _Wanted) -> Composable:
     }
     if piece.level is None:
         return _SQL["part_of_readings"].format(**given)
-    return _SQL["part_of_rollups"].format(
+    return _SQL[of_rollups].format(
         **given,
         table=Identifier(f"rollup_{piece.level.name}"),
         doubtful=Literal(int(wanted.doubtful())),

@@ -14,10 +14,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from core.timeaxis import DAY, HOUR, MICROSECOND, QUARTER_HOUR, to_us
-from store.buckets import Buckets, Days, Even, certain_days
+from store.buckets import Buckets, Days, Even
 from store.series import Known
-
-_FINEST_US = QUARTER_HOUR // MICROSECOND
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,29 +62,19 @@ class Levels:
         return tuple(found)
 
 
-def levels(
-    bucket: timedelta | Days,
-    cut: Buckets,
-    rolled_to: Mapping[str, datetime],
-    start: datetime,
-    end: datetime,
-) -> Levels:
-    """The roll-ups that buckets ``cut`` in [start, end) can be made of.
-
-    rolled_to: until when the roll-ups named ``15min``, ``hour`` and ``day`` were made.
-    """
+def levels(bucket: timedelta | Days, cut: Buckets, rolled_to: datetime) -> Levels:
+    """The roll-ups that buckets ``cut`` can be made of. rolled_to: until when they were made."""
+    until_us = to_us(rolled_to)
     even = {
-        length: Level(name, Even(length // MICROSECOND), to_us(rolled_to[name]))
+        length: Level(name, Even(length // MICROSECOND), until_us)
         for name, length in (("15min", QUARTER_HOUR), ("hour", HOUR))
-        if name in rolled_to and cut.made_of(length // MICROSECOND)
+        if cut.made_of(length // MICROSECOND)
     }
-    zone = bucket.zone if isinstance(bucket, Days) else "UTC"
-    if "day" not in rolled_to or (isinstance(bucket, timedelta) and bucket % DAY):
+    if isinstance(bucket, Days) and even:  # late readings are told by quarters of an hour
+        return Levels(even, bucket.zone, Level("day", cut, until_us))
+    if isinstance(bucket, Days) or bucket % DAY:
         return Levels(even)
-    days = certain_days(zone, start, end)
-    if days is None or not days.made_of(_FINEST_US):
-        return Levels(even)
-    return Levels(even, zone, Level("day", days, to_us(rolled_to["day"])))
+    return Levels(even, "UTC", Level("day", Even(DAY // MICROSECOND), until_us))
 
 
 def pieces(start_us: int, end_us: int, coarsest_first: Sequence[Level]) -> list[Piece]:

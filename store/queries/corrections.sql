@@ -43,6 +43,15 @@ SELECT series_id, ts, %(at)s, old_value, old_quality, value, quality, %(reason)s
 FROM changed
 RETURNING series_id, ts;
 
+-- name: latest
+-- Where the newest reading of a series is among them; store/latest.py never goes back to it.
+INSERT INTO reading_latest AS l (series_id, ts, value, quality)
+SELECT DISTINCT ON (series_id) series_id, ts, value, quality
+FROM reading_correction ORDER BY series_id, ts DESC
+ON CONFLICT (series_id) DO UPDATE
+SET ts = excluded.ts, value = excluded.value, quality = excluded.quality
+WHERE excluded.ts >= l.ts;
+
 -- name: history
 SELECT r.ts, r.revised_at, r.old_value, r.old_quality, r.new_value, r.new_quality, r.reason,
        r.by_whom

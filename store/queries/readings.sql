@@ -1,8 +1,6 @@
 -- name: native
-COPY (
-    SELECT series_id, ts, value FROM {source} AS r
-    WHERE series_id = ANY({ids}) AND ts >= {start} AND ts < {end} AND quality & {exclude} = 0
-) TO STDOUT (FORMAT BINARY);
+SELECT series_id, ts, value FROM {source} AS r
+WHERE series_id = ANY({ids}) AND ts >= {start} AND ts < {end} AND quality & {exclude} = 0
 
 -- name: stored
 reading
@@ -21,13 +19,8 @@ reading
     WHERE f.id IS NULL OR f.old_value IS NOT NULL
 )
 
--- name: rolled_to
-SELECT level, rolled_to FROM rollup_state;
-
 -- name: buckets
-COPY (
-    SELECT series_id, {label}, {figures} FROM ({parts}) AS part GROUP BY 1, 2
-) TO STDOUT (FORMAT BINARY);
+SELECT series_id, {label}, {figures}, max(again) FROM ({parts}) AS part GROUP BY 1, 2
 
 -- name: mean
 sum(sum) / sum(n)
@@ -36,20 +29,32 @@ sum(sum) / sum(n)
 sum(sum)
 
 -- name: last
-(array_agg(last ORDER BY last_ts DESC))[1]
+-- That of the greatest pair (time, value); doubles tell microseconds apart.
+(max(ARRAY[date_part('epoch', last_ts), last]))[2]
 
 -- name: envelope
 sum(sum) / sum(n), min(minimum), max(maximum), sum(n)::bigint
 
 -- name: part_of_readings
 SELECT series_id, ts, 1 AS n, value AS sum, value AS minimum, value AS maximum,
-       value AS last, ts AS last_ts
+       value AS last, ts AS last_ts, 0 AS again
 FROM {source} AS r
 WHERE series_id = ANY({ids}) AND ts >= {start} AND ts < {end} AND quality & {exclude} = 0
 
 -- name: part_of_rollups
--- Buckets that hold a reading to be left out, or for which a late one waits, are read again.
-SELECT * FROM (
+-- As they are. Where a bucket holds a reading to be left out, or a late one waits, says so: then
+-- all is asked again by the statement below, which is many times as much for the planner.
+SELECT u.series_id, u.bucket AS ts, u.n, u.sum, u.minimum, u.maximum, u.last, u.last_ts,
+       (u.flags & {doubtful} <> 0)::int AS again
+FROM {table} u
+WHERE u.series_id = ANY({ids}) AND u.bucket >= {start} AND u.bucket < {end}
+UNION ALL
+SELECT series_id, {start}, 1, 0, 0, 0, 0, {start}, 1 FROM rollup_dirty
+WHERE series_id = ANY({ids}) AND hour > {start}::timestamptz - interval '1 hour' AND hour < {end}
+
+-- name: part_of_rollups_and_readings
+-- Such buckets are made of their readings.
+SELECT *, 0 AS again FROM (
     WITH late AS (
         SELECT DISTINCT d.series_id, {late_label} AS bucket
         FROM rollup_dirty d CROSS JOIN generate_series(0, 3) AS quarter
