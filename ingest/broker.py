@@ -300,14 +300,18 @@ def _stat(pid: int) -> list[str]:
 
 
 def _alive(pid: int) -> bool:
-    """Whether the process runs; one that ended and was not collected yet does not."""
+    """Whether the process runs; one that ended and was not collected yet does not.
+
+    One whose first thread has ended while another waits for the disk does.
+    """
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
         return True
-    return _stat(pid)[:1] != ["Z"]
+    fields = _stat(pid)
+    return fields[:1] != ["Z"] or int(fields[17]) > 1
 
 
 def _end(pid: int, process: subprocess.Popen[bytes] | None = None) -> None:

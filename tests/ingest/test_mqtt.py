@@ -10,16 +10,20 @@ import numpy as np
 import pytest
 
 from core.errors import ConfigurationError, StoreUnavailableError
+from core.sites import AssetKind, DeviceProfile, ProfileTag
 from ingest.mqtt import MqttSettings, run_mqtt
 from ingest.mqtt_access import Access
 from ingest.pipeline import BatchSettings, Status
-from ingest.protocols import find, senml
+from ingest.protocols import MessageProtocol, Protocols, find, json_map, senml
+
+P = ProfileTag("p", "p_mw", "kW")
 
 
 class Receiver:
     """run_mqtt in a thread."""
 
-    def __init__(self, port, sink, tag_map, **settings):
+    def __init__(self, port, sink, tag_map, *, protocols=None, **settings):
+        self._protocols = protocols or find([senml])
         self.stop = threading.Event()
         self.status = Status()
         self._result: list[Status] = []
@@ -41,7 +45,7 @@ class Receiver:
                 lambda: datetime.now(UTC),
                 self.stop,
                 self._note,
-                protocols=find([senml]),
+                protocols=self._protocols,
             )
         )
 
@@ -187,11 +191,14 @@ def test_a_store_that_is_away_longer_than_a_keep_alive(broker, publisher, receiv
 def test_stopping_does_not_lose_what_was_not_acknowledged(broker, publisher, receive, sink):
     """A receiver is stopped again and again in the middle of a stream."""
     sender = publisher(broker.port)
-    receive(broker.port, sink).wait(lambda s: s.connected)
+    receiver = receive(broker.port, sink)
+    receiver.wait(lambda s: s.connected)
     for number in range(1, 3001):
         sender.meter(number)
-        if number % 1000 == 0:
-            receive(broker.port, sink, client_id="verdigrid-ingest").wait(lambda s: s.connected)
+        if number % 500 == 0:
+            receiver.finish()
+            receiver = receive(broker.port, sink)
+            receiver.wait(lambda s: s.connected)
     assert sink.wait_for(3000)
     assert seconds(sink) == set(range(1, 3001))
 
@@ -205,3 +212,39 @@ def test_a_receiver_without_a_name_is_refused(sink, tag_map):
             lambda: datetime.now(UTC),
             threading.Event(),
         )
+
+
+def test_a_client_of_the_broker_cannot_play_a_receiver_of_ours(
+    start_broker, publisher, receive, sink
+):
+    """A city that reads JSON under a filter for everything: HJ 212 stays with its own server."""
+
+    def decode(topic, payload, received_at):
+        raise AssertionError("a frame that nobody checked")
+
+    ours = MessageProtocol("hj212", (), decode, sources=("hj212/#",))
+    wide = DeviceProfile(
+        "wide", "json", "*", AssetKind.METER, (P,), parameters={"topic": "#", "device": 1}
+    )
+    (filter_, reader), *_ = json_map.configure([wide])
+    known = Protocols((ours, MessageProtocol("json", (filter_,), reader)), ())
+    broker = start_broker()
+    receiver = receive(broker.port, sink, protocols=known)
+    receiver.wait(lambda s: s.connected)
+    publisher(broker.port).publish(1, "hj212/station-1/Asia/Shanghai", b"##0101QN=...")
+    receiver.wait(lambda s: s.quarantined == 1)
+    assert sink.rejected[0].source == "hj212/station-1/Asia/Shanghai"
+    assert "not JSON" in sink.rejected[0].reason
+
+
+def test_a_message_that_is_too_large_is_kept_by_name(start_broker, publisher, receive, sink):
+    broker = start_broker()
+    receiver = receive(broker.port, sink, largest=1_000)
+    receiver.wait(lambda s: s.connected)
+    sender = publisher(broker.port)
+    sender.publish(1, "senml/demo/large", bytes(5_000))
+    sender.meter(2)
+    receiver.wait(lambda s: s.received == 2)
+    assert (sink.rejected[0].source, sink.rejected[0].payload) == ("senml/demo/large", b"")
+    assert "at most 1000 are taken" in sink.rejected[0].reason
+    assert seconds(sink) == {2}
