@@ -59,7 +59,7 @@ class StoreError(VerdigridError):
 
 
 class StoreUnavailableError(StoreError):
-    """The database cannot be reached."""
+    """The database cannot be reached, or cannot work for now."""
 
 
 class StoreVersionError(StoreError):

@@ -68,8 +68,9 @@ class Database:
     def connection(self) -> Iterator[Connection]:
         """A connection of the pool in a transaction: committed on success, else rolled back.
 
-        Errors of the driver inside become StoreUnavailableError (connection lost: the same work
-        may be tried again) or StoreError, with the driver's as their cause.
+        Errors of the driver inside become StoreUnavailableError (the connection is lost, the disk
+        is full, others were in the way: the same work may be tried again) or StoreError (the work
+        itself was refused), with the driver's as their cause.
         """
         with _sentences(self.name), self._pool.connection(self._timeout_s) as connection:
             yield connection
@@ -145,6 +146,21 @@ def _check_version(connection: Connection, name: str) -> None:
         )
 
 
+_PASSING = {
+    "53100": "Make room on its disk.",
+    "53": "Give its server more of it.",
+    "58": "Look after its disk, and see the server's log.",
+    "40": "",  # deadlocks, and transactions that cannot be put in any order
+    "55P03": "",  # a lock that others hold
+    "57014": "",  # a statement that was cancelled or took too long
+    "25006": "Let it be written to: it only lets itself be read.",
+    "25P03": "",  # waited for us for too long
+    "25P04": "",
+}
+"""States, or classes of them, that say nothing against the work itself, and what helps. Taken for
+a refusal, they would send good readings into quarantine."""
+
+
 @contextmanager
 def _sentences(name: str) -> Iterator[None]:
     """Turns the driver's errors into ours."""
@@ -155,6 +171,12 @@ def _sentences(name: str) -> Iterator[None]:
             raise StoreUnavailableError(
                 f"The database {name} cannot be reached: {_first_line(error)} "
                 "It is tried again with the next request; check that it runs."
+            ) from error
+        help_ = _passing(error.sqlstate or "")
+        if help_ is not None:
+            raise StoreUnavailableError(
+                f"The database {name} cannot do this for now: {_first_line(error)} "
+                f"It may be tried again. {help_}".rstrip()
             ) from error
         raise StoreError(f"The database {name} refused: {_first_line(error)}") from error
 
@@ -168,6 +190,11 @@ def _lost(error: psycopg.Error) -> bool:
     if error.sqlstate is None:
         return isinstance(error, psycopg.OperationalError)
     return error.sqlstate.startswith(("08", "57P"))
+
+
+def _passing(state: str) -> str | None:
+    """What helps against an error that passes; None for one that is the work's own."""
+    return _PASSING.get(state, _PASSING.get(state[:2]))
 
 
 def _first_line(error: psycopg.Error) -> str:
