@@ -21,6 +21,7 @@ from app.chargingroutes import charging_router
 from app.headers import SECURITY_HEADERS, SIMULATED_HEADERS, AnswerHeaders
 from app.health import health_router
 from app.ingest_api import ingest_router
+from app.quarantine_api import quarantine_router
 from app.settings import Settings
 from app.signin import signin_router
 from app.wiring import City
@@ -72,6 +73,7 @@ def create_app(settings: Settings, city: City) -> FastAPI:
     server.include_router(api_router(city))
     server.include_router(charging_router(city))
     server.include_router(ingest_router(city))
+    server.include_router(quarantine_router(city))
 
     @server.get("/", include_in_schema=False)
     def root() -> Response:

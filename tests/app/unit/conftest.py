@@ -9,9 +9,10 @@ import socket
 import subprocess
 import sys
 import sysconfig
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,6 +21,8 @@ import numpy as np
 import pandapower
 import psycopg
 import pytest
+import uvicorn
+from fastapi import FastAPI
 
 from app import keys
 from app.settings import Settings
@@ -93,6 +96,28 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+Served = Callable[[FastAPI], AbstractContextManager[str]]
+
+
+@pytest.fixture(scope="session")
+def served() -> Served:
+    """``with served(application) as address``: the application on a real server."""
+
+    @contextmanager
+    def serve(application: FastAPI) -> Iterator[str]:
+        web = uvicorn.Server(uvicorn.Config(application, "127.0.0.1", 0, log_config=None))
+        thread = threading.Thread(target=web.run, daemon=True)
+        thread.start()
+        deadline = time.monotonic() + 30
+        while not web.started and time.monotonic() < deadline:
+            time.sleep(0.02)
+        yield f"http://127.0.0.1:{web.servers[0].sockets[0].getsockname()[1]}"
+        web.should_exit = True
+        thread.join(10)
+
+    return serve
 
 
 # --- database ----------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,6 @@ from typing import Any
 import httpx
 import psycopg
 import pytest
-import uvicorn
 from fastapi import FastAPI
 
 from app import ingest_api
@@ -42,22 +41,11 @@ START = parse("2026-06-24T00:00:00Z")
 KEY = "tiny/load-000/p_mw"
 
 
-@contextmanager
-def served(application: FastAPI) -> Iterator[str]:
-    """The address of ``application`` on a real server."""
-    web = uvicorn.Server(uvicorn.Config(application, "127.0.0.1", 0, log_config=None))
-    thread = threading.Thread(target=web.run, daemon=True)
-    thread.start()
-    deadline = time.monotonic() + 30
-    while not web.started and time.monotonic() < deadline:
-        time.sleep(0.02)
-    yield f"http://127.0.0.1:{web.servers[0].sockets[0].getsockname()[1]}"
-    web.should_exit = True
-    thread.join(10)
+Served = Callable[[FastAPI], AbstractContextManager[str]]
 
 
 @pytest.fixture(scope="module")
-def url(shared_city: City) -> Iterator[str]:
+def url(shared_city: City, served: Served) -> Iterator[str]:
     ensure_demo_accounts(shared_city.database, "ent-a")
     with served(create_app(Settings(), shared_city)) as address:
         yield address
@@ -274,7 +262,7 @@ def test_a_malformed_end_says_what_was_stored_before_it(client, shared_city):
     assert f"{stored:,} readings before it are stored." in answer.json()["error"]
 
 
-def test_a_device_of_a_profile_takes_itself_in(with_site):
+def test_a_device_of_a_profile_takes_itself_in(with_site, served):
     profile = DeviceProfile(
         "meter",
         "readings",
@@ -320,7 +308,7 @@ def gateway(address: str, secret: str) -> Iterator[httpx.Client]:
         (Limits(unpacked_bytes=500), True, "more than 500 bytes unpacked"),
     ],
 )
-def test_too_much_is_refused(shared_city, token, limits, packed, words):
+def test_too_much_is_refused(shared_city, served, token, limits, packed, words):
     empty(shared_city.database)
     content = ndjson([row(i) for i in range(11)])
     headers = {"Content_Encoding": "gzip"} if packed else {}
@@ -331,7 +319,7 @@ def test_too_much_is_refused(shared_city, token, limits, packed, words):
     assert table(shared_city.database) == []
 
 
-def test_who_stops_in_the_middle_is_not_waited_for(shared_city, token, monkeypatch):
+def test_who_stops_in_the_middle_is_not_waited_for(shared_city, served, token, monkeypatch):
     empty(shared_city.database)
     monkeypatch.setattr(ingest_api, "PATIENCE_S", 0.2)
 
