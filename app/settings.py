@@ -61,8 +61,27 @@ class Settings(BaseSettings):
         default="verdigrid-ingest",
         description="MQTT client id; the broker keeps undelivered messages under it.",
     )
-    batch_rows: int = Field(default=5000, ge=1, description="Readings a batch holds at most.")
-    batch_ms: int = Field(default=50, ge=1, description="Longest wait before a batch is written.")
+    batch_rows: int = Field(default=10_000, ge=1, description="Readings a batch holds at most.")
+    batch_ms: int = Field(default=20, ge=1, description="Longest wait before a batch is written.")
+    field_host: str = Field(
+        default="127.0.0.1", description="Address that HJ 212 stations and chargers connect to."
+    )
+    hj212_port: int = Field(
+        default=0, ge=0, le=65535, description="Port for HJ 212 stations; 0 is off."
+    )
+    hj212_2025: bool = Field(
+        default=False, description="Experimental: speak HJ 212-2025 with stations that have a key."
+    )
+    ocpp_port: int = Field(default=0, ge=0, le=65535, description="Port for chargers; 0 is off.")
+    ocpp_cert: Path | None = Field(
+        default=None, description="PEM file of the certificate that chargers see; none: no TLS."
+    )
+    ocpp_key: Path | None = Field(default=None, description="PEM file of that one's key.")
+    spool_mb: int = Field(
+        default=512,
+        ge=1,
+        description="What HJ 212, OCPP and Modbus may keep on disk while the database is away.",
+    )
     sandbox: bool = Field(default=True, description="Whether `up` runs the simulated city.")
     sandbox_pace: float = Field(
         default=60.0, gt=0, le=3600, description="City seconds that pass in one real second."
@@ -101,6 +120,11 @@ class Settings(BaseSettings):
     def sandbox_folder(self) -> Path:
         """Where the simulated city keeps its state."""
         return self.home.resolve() / "sandbox"
+
+    @property
+    def spool_folder(self) -> Path:
+        """Where receivers without a broker keep what the database does not have yet."""
+        return self.home.resolve() / "spool"
 
     @property
     def log_folder(self) -> Path:

@@ -221,11 +221,12 @@ def _tag_map(connection: Connection, ids: Mapping[str, int] | None = None) -> Ta
         tags,
         {key: there.id for key, there in known.items()} if ids is None else ids,
         {key: there.resolution for key, there in known.items()},
-        registrar=_registrar(site) if site else None,
+        registrar=registrar_of(site) if site else None,
     )
     tag_map.add(devices.all_routes(connection))
     return tag_map
 
 
-def _registrar(site: Site) -> Registrar:
+def registrar_of(site: Site) -> Registrar:
+    """What takes devices of ``site`` in."""
     return Registrar(site.id, site.profiles, site.timezone, site.simulated)

@@ -1,10 +1,7 @@
-"""``verdigrid ingest``: readings in, by MQTT or from files."""
+"""``verdigrid ingest``: readings in, by whatever devices speak."""
 
 from __future__ import annotations
 
-import logging
-import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -20,8 +17,8 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from app import settings
-from app.commands import hj212_request
+from app import receiving, settings
+from app.commands import devices, hj212_request
 from app.commands.output import AsJson, LogJson, emit, log_json
 from app.lifeline import end_with_parent
 from app.progress import console
@@ -38,14 +35,12 @@ from ingest import protocols
 from ingest.files import ImportReport, import_file
 from ingest.mqtt import MqttSettings, run_mqtt
 from ingest.mqtt_wire import Version
-from ingest.pipeline import BatchSettings, Status
-
-log = logging.getLogger(__name__)
 
 group = typer.Typer(help="Collect readings.", no_args_is_help=True)
 group.command("hj212-request")(hj212_request.command)
-
-REPORT_EVERY_S = 60.0
+group.command("devices")(devices.list_devices)
+group.command("profiles")(devices.list_profiles)
+group.command("register")(devices.register)
 
 
 @group.command()
@@ -63,42 +58,56 @@ def mqtt(as_json: LogJson = False) -> None:
                 client_id=chosen.client_id,
                 version=Version.V5 if chosen.mqtt_version == "5" else Version.V3_1_1,
                 share=chosen.broker_share,
-                batch=BatchSettings(rows=chosen.batch_rows, wait_s=chosen.batch_ms / 1000.0),
+                batch=receiving.batch_settings(chosen),
             ),
             StoreSink(database, pace=city.clock.pace),
             LiveTagMap(database),
             city.now,
             stop,
-            _reporter(),
+            receiving.reporter(),
             protocols=protocols.find(profiles=city.site.profiles),
         )
 
 
-def _reporter() -> Callable[[Status], None]:
-    """A status callback that logs now and then, and at once when something goes wrong."""
-    last_error = ""
-    next_report = 0.0
-    guard = threading.Lock()
+def _field(name: str, as_json: bool) -> None:
+    from app import fieldwork  # the libraries of devices take a second to load
 
-    def report(status: Status) -> None:
-        nonlocal last_error, next_report
-        with guard:
-            changed = status.last_error != last_error
-            if not changed and time.monotonic() < next_report:
-                return
-            last_error, next_report = status.last_error, time.monotonic() + REPORT_EVERY_S
-        facts = {
-            "received": status.received,
-            "stored": status.stored,
-            "duplicates": status.duplicates,
-            "quarantined": status.quarantined,
-        }
-        if changed and status.last_error:
-            log.warning("ingest waits", extra={**facts, "reason": status.last_error})
-        else:
-            log.info("ingest runs", extra=facts)
+    end_with_parent()
+    log_json(as_json)
+    chosen = settings.load()
+    make = {
+        "field": fieldwork.enabled,
+        "hj212": fieldwork.hj212,
+        "ocpp": fieldwork.ocpp,
+        "sunspec": fieldwork.sunspec,
+    }
+    stop = stop_event()
+    with open_database(chosen) as database:
+        receiving.run_field(chosen, database, stop, make[name], name)
 
-    return report
+
+@group.command()
+def field(as_json: LogJson = False) -> None:
+    """Receive by all protocols without a broker that are switched on, until SIGTERM."""
+    _field("field", as_json)
+
+
+@group.command()
+def hj212(as_json: LogJson = False) -> None:
+    """Receive from HJ 212 stations until SIGTERM, on VERDIGRID_HJ212_PORT."""
+    _field("hj212", as_json)
+
+
+@group.command()
+def ocpp(as_json: LogJson = False) -> None:
+    """Be the central system of EV chargers until SIGTERM, on VERDIGRID_OCPP_PORT."""
+    _field("ocpp", as_json)
+
+
+@group.command()
+def sunspec(as_json: LogJson = False) -> None:
+    """Poll the Modbus devices that the city links to until SIGTERM, SunSpec or not."""
+    _field("sunspec", as_json)
 
 
 @group.command("file")

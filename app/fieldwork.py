@@ -1,0 +1,100 @@
+"""Receivers without a broker, as the settings and the description of the city want them."""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+
+from app.recollection import missing_periods
+from app.settings import Settings
+from app.wiring import City, broker_access
+from core.errors import ConfigurationError
+from ingest import hj212_control, ocpp_server, setpoint_listener
+from ingest import sunspec_poller as poller
+from ingest.fieldservice import Receiver
+from ingest.hj212_server import Hj212Settings, run_hj212
+from ingest.hj212_stations import Stations
+from ingest.registration import asset_id
+
+log = logging.getLogger(__name__)
+
+
+def enabled(settings: Settings, city: City) -> list[Receiver]:
+    """The receivers that the settings and the description of the city ask for."""
+    found = []
+    if settings.hj212_port:
+        found += hj212(settings, city)
+    if settings.ocpp_port:
+        found += ocpp(settings, city)
+    if poller.settings_for(city.site).links:
+        found += sunspec(settings, city)
+    if not found:
+        log.info("no receiver is switched on; what is left in the spool is stored")
+    return found
+
+
+def hj212(settings: Settings, city: City) -> list[Receiver]:
+    """The server for HJ 212 stations; raises ConfigurationError where it has no port."""
+    chosen = Hj212Settings(
+        stations=Stations(city.site.profiles, city.site.timezone),
+        host=settings.field_host,
+        port=_port(settings.hj212_port, "HJ212_PORT"),
+        control=settings.run_folder / hj212_control.SOCKET_NAME,
+        experimental_2025=settings.hj212_2025,
+    )
+    missing = missing_periods(city.database, city.now)
+    return [
+        Receiver(
+            "hj212",
+            lambda accept, stop, report: run_hj212(chosen, accept, city.now, stop, report, missing),
+        )
+    ]
+
+
+def ocpp(settings: Settings, city: City) -> list[Receiver]:
+    """The central system for chargers; raises ConfigurationError where it has no port."""
+    chosen = ocpp_server.settings_for(
+        city.site,
+        settings.spool_folder / "ocpp-transactions.sqlite",
+        host=settings.field_host,
+        port=_port(settings.ocpp_port, "OCPP_PORT"),
+        certificate=settings.ocpp_cert,
+        private_key=settings.ocpp_key,
+    )
+    described = {tag.device: tag.series_key.split("/")[1] for tag in city.site.tags}
+    return [
+        Receiver(
+            "ocpp",
+            lambda accept, stop, report: ocpp_server.run_ocpp(
+                chosen,
+                accept,
+                city.now,
+                stop,
+                report,
+                setpoints=partial(setpoint_listener.listen, broker_access(settings)),
+                asset_of=lambda charger: described.get(charger) or asset_id(charger),
+            ),
+        )
+    ]
+
+
+def sunspec(_: Settings, city: City) -> list[Receiver]:
+    """The poller of Modbus devices; raises ConfigurationError where no link names one."""
+    chosen = poller.settings_for(city.site)
+    if not chosen.links:
+        raise ConfigurationError(
+            "The city describes no link to a Modbus device; add one to its description and load "
+            "it with `verdigrid site load FILE`."
+        )
+    return [
+        Receiver(
+            "sunspec",
+            lambda accept, stop, report: poller.run_sunspec(chosen, accept, city.now, stop, report),
+        )
+    ]
+
+
+def _port(port: int, name: str) -> int:
+    if not port:
+        raise ConfigurationError(f"Set VERDIGRID_{name} to the port to listen on; 0 is off.")
+    return port

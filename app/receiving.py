@@ -1,0 +1,144 @@
+"""Receiving: how receivers are run, what their processes log, and when they begin anew."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from app.settings import Settings
+from app.wiring import City, LiveTagMap, StoreSink, load_city
+from core.errors import StoreError
+from ingest import fieldservice, protocols
+from ingest.fieldservice import FieldSettings, FieldStatus, Receiver
+from ingest.pipeline import BatchSettings, Status
+from ingest.spool import Spool
+from store import sites
+from store.database import Database
+
+log = logging.getLogger(__name__)
+
+Make = Callable[[Settings, City], list[Receiver]]
+
+REPORT_EVERY_S = 60.0
+_LOOK_EVERY_S = 5.0
+_MB = 1_000_000
+
+
+def batch_settings(settings: Settings) -> BatchSettings:
+    """When a batch is written."""
+    return BatchSettings(rows=settings.batch_rows, wait_s=settings.batch_ms / 1000.0)
+
+
+def run_field(
+    settings: Settings,
+    database: Database,
+    stop: threading.Event,
+    make: Make,
+    spool_name: str,
+) -> None:
+    """Run receivers and their spool until ``stop``; anew whenever the city is described anew.
+
+    make: gives the receivers for a city. Raises ConfigurationError and ServiceError.
+    """
+    path = settings.spool_folder / f"{spool_name}.sqlite"
+    with Spool(path, capacity_bytes=settings.spool_mb * _MB) as spool:
+        while not stop.is_set():
+            city = load_city(database)
+            with described_anew(database, stop) as until:
+                fieldservice.run(
+                    spool,
+                    make(settings, city),
+                    StoreSink(database, pace=city.clock.pace),
+                    LiveTagMap(database),
+                    city.now,
+                    until,
+                    field_reporter(),
+                    settings=FieldSettings(batch=batch_settings(settings)),
+                    protocols=protocols.find(profiles=city.site.profiles),
+                )
+
+
+@contextmanager
+def described_anew(database: Database, stop: threading.Event) -> Iterator[threading.Event]:
+    """An event that is set with ``stop``, or when another description of the city is saved."""
+    until, left = threading.Event(), threading.Event()
+
+    def saved() -> object:
+        with database.connection() as connection:
+            return sites.saved_at(connection)
+
+    def watch() -> None:
+        first: object = None
+        next_look = 0.0
+        while not left.wait(0.1) and not stop.is_set():
+            if time.monotonic() < next_look:
+                continue
+            next_look = time.monotonic() + _LOOK_EVERY_S
+            try:
+                current = saved()
+            except StoreError:
+                continue
+            if first is not None and current != first:
+                log.info("the city is described anew; receivers begin again")
+                break
+            first = current
+        until.set()
+
+    watcher = threading.Thread(target=watch, name="description-watcher")
+    watcher.start()
+    try:
+        yield until
+    finally:
+        left.set()
+        watcher.join()
+
+
+def reporter() -> Callable[[Status], None]:
+    """A status callback that logs now and then, and at once when something goes wrong."""
+    last_error = ""
+    next_report = 0.0
+    guard = threading.Lock()
+
+    def report(status: Status) -> None:
+        nonlocal last_error, next_report
+        with guard:
+            changed = status.last_error != last_error
+            if not changed and time.monotonic() < next_report:
+                return
+            last_error, next_report = status.last_error, time.monotonic() + REPORT_EVERY_S
+        facts = {
+            "received": status.received,
+            "stored": status.stored,
+            "duplicates": status.duplicates,
+            "quarantined": status.quarantined,
+            "registered": status.registered,
+        }
+        if changed and status.last_error:
+            log.warning("ingest waits", extra={**facts, "reason": status.last_error})
+        else:
+            log.info("ingest runs", extra=facts)
+
+    return report
+
+
+def field_reporter() -> Callable[[FieldStatus], None]:
+    """The same for the field service, and what becomes of each receiver."""
+    stored = reporter()
+    said: dict[str, str] = {}
+
+    def report(status: FieldStatus) -> None:
+        stored(status.stored)
+        for name, receiver in status.receivers.items():
+            state = receiver.last_error or ("runs" if receiver.running else "")
+            if state and said.get(name) != state:
+                said[name] = state
+                facts = {"receiver": name, "failures": receiver.failures}
+                if receiver.last_error:
+                    log.warning("a receiver is down", extra={**facts, "reason": state})
+                else:
+                    log.info("a receiver runs", extra=facts)
+
+    return report
