@@ -2,7 +2,8 @@
 -- Readings of each series, with the place before the range that the last one before it leads to,
 -- and the end of the range: what lies between two of these points is missing.
 WITH wanted AS (
-    SELECT id, key, asset, resolution FROM series
+    SELECT s.id, s.key, s.asset, s.resolution, l.ts AS latest
+    FROM series s LEFT JOIN reading_latest l ON l.series_id = s.id
     WHERE resolution IS NOT NULL AND kind = 'measured'
       AND (%(keys)s::text[] IS NULL OR key = ANY(%(keys)s::text[]))
 ), point AS (
@@ -10,11 +11,25 @@ WITH wanted AS (
     FROM wanted w
     JOIN reading r ON r.series_id = w.id AND r.ts >= %(start)s AND r.ts < %(end)s
     UNION ALL
-    SELECT w.id, w.resolution,
-           date_bin(w.resolution, %(start)s::timestamptz - interval '1 microsecond', p.ts), false
-    FROM wanted w CROSS JOIN LATERAL (
-        SELECT ts FROM reading WHERE series_id = w.id AND ts < %(start)s ORDER BY ts DESC LIMIT 1
-    ) p
+    SELECT id, resolution,
+           date_bin(resolution, %(start)s::timestamptz - interval '1 microsecond', ts), false
+    FROM (
+        SELECT id, resolution, latest AS ts FROM wanted WHERE latest < %(start)s
+        UNION ALL
+        SELECT w.id, w.resolution, p.ts FROM wanted w CROSS JOIN LATERAL (
+            SELECT ts FROM reading
+            WHERE series_id = w.id AND ts < %(start)s ORDER BY ts DESC LIMIT 1
+        ) p
+        WHERE w.latest >= %(start)s
+        UNION ALL -- its newest reading is not known: it never had one, or had its first just now
+        SELECT w.id, w.resolution, p.ts FROM wanted w CROSS JOIN LATERAL (
+            SELECT ts FROM reading
+            WHERE series_id = w.id AND ts < %(start)s
+              AND ts >= %(start)s::timestamptz - interval '7 days'
+            ORDER BY ts DESC LIMIT 1
+        ) p
+        WHERE w.latest IS NULL
+    ) AS earlier
     UNION ALL
     SELECT id, resolution, %(end)s, true FROM wanted
 ), step AS (

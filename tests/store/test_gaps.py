@@ -145,7 +145,20 @@ class TestWhatIsMissing:
         series.register(connection, [Series("demo", "meter-2", "p_mw", STEP)])
         assert found(connection, keys=["demo/meter-2/p_mw"]) == []
 
-    def test_a_device_that_has_been_silent_for_days(
+    @pytest.mark.parametrize("days", [3, 300])
+    @pytest.mark.parametrize("back", [False, True])
+    def test_a_device_that_has_been_silent_for_long(
+        self, connection: Connection, write: Callable[..., None], days: int, back: bool
+    ) -> None:
+        write([-96 * days])
+        if back:
+            write([6, 7])
+        connection.execute(
+            "INSERT INTO reading_latest SELECT series_id, max(ts), 1, 0 FROM reading GROUP BY 1"
+        )
+        assert found(connection) == [(0, 6, 6, "source") if back else (0, 8, 8, "source")]
+
+    def test_its_newest_reading_need_not_be_known_yet(
         self, connection: Connection, write: Callable[..., None]
     ) -> None:
         write([-96 * 3])
