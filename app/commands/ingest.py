@@ -51,22 +51,24 @@ def mqtt(as_json: LogJson = False) -> None:
     chosen = settings.load()
     stop = stop_event()
     with open_database(chosen) as database:
-        city = load_city(database)
-        run_mqtt(
-            MqttSettings(
-                access=broker_access(chosen),
-                client_id=chosen.client_id,
-                version=Version.V5 if chosen.mqtt_version == "5" else Version.V3_1_1,
-                share=chosen.broker_share,
-                batch=receiving.batch_settings(chosen),
-            ),
-            StoreSink(database, pace=city.clock.pace),
-            LiveTagMap(database),
-            city.now,
-            stop,
-            receiving.reporter(),
-            protocols=protocols.find(profiles=city.site.profiles),
-        )
+        while not stop.is_set():
+            city = load_city(database)
+            with receiving.described_anew(database, stop) as until:
+                run_mqtt(
+                    MqttSettings(
+                        access=broker_access(chosen),
+                        client_id=chosen.client_id,
+                        version=Version.V5 if chosen.mqtt_version == "5" else Version.V3_1_1,
+                        share=chosen.broker_share,
+                        batch=receiving.batch_settings(chosen),
+                    ),
+                    StoreSink(database, pace=city.clock.pace),
+                    LiveTagMap(database),
+                    city.now,
+                    until,
+                    receiving.reporter(),
+                    protocols=protocols.find(profiles=city.site.profiles),
+                )
 
 
 def _field(name: str, as_json: bool) -> None:

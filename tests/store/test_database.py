@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.sql import SQL, Literal
 
 from core.errors import (
     ConfigurationError,
@@ -227,3 +228,26 @@ class TestLocks:
         for thread in threads:
             thread.join()
         assert sorted(got) == [False] * 9 + [True]
+
+
+@pytest.mark.parametrize(
+    ("state", "later"),
+    [
+        ("53100", True),  # disk full
+        ("53200", True),  # out of memory
+        ("58030", True),  # the disk fails
+        ("40P01", True),  # a deadlock
+        ("40001", True),  # a transaction that had to give way
+        ("25006", True),  # only reading is allowed
+        ("23505", False),  # a key that is there
+        ("22003", False),  # a number too large for its column
+    ],
+)
+def test_what_may_succeed_later_is_told_from_what_never_will(
+    database: Database, state: str, later: bool
+) -> None:
+    """The first is tried again for ever, the second goes to the quarantine."""
+    body = SQL("DO {}").format(Literal(f"BEGIN RAISE 'no' USING ERRCODE = '{state}'; END"))
+    with pytest.raises(StoreError) as caught, database.connection() as connection:
+        connection.execute(body)
+    assert isinstance(caught.value, StoreUnavailableError) is later

@@ -1,0 +1,137 @@
+"""Receivers over a real database: a station takes itself in, and a new description begins anew."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from app import fieldwork, receiving
+from app.settings import Settings
+from app.wiring import LiveTagMap, StoreSink, registrar_of
+from core.clock import CityClock
+from core.errors import ConfigurationError
+from core.sites import AssetKind, DeviceProfile, ProfileTag, Registration, Site
+from ingest.hj212_frame import frame
+from store import beats, cityclock, devices, readings, series, sites
+from store.database import Database
+
+AIR = DeviceProfile(
+    "air",
+    "hj212",
+    "AIR-*",
+    AssetKind.AIR_STATION,
+    (ProfileTag("a34004-Avg@2051", "pm2_5", "µg/m3", 300.0),),
+    register=True,
+    parameters={"password": "123456"},
+)
+NOISE = replace(AIR, name="noise", pattern="NOISE-*")
+
+
+def minute_data(mn: str, pm2_5: float) -> bytes:
+    """A frame of HJ 212 with the minute value of 08:00 on 22 June 2026, Chinese time."""
+    cp = f"DataTime=20260622080000;a34004-Avg={pm2_5},a34004-Flag=N"
+    body = f"QN=20260622080501000;ST=22;CN=2051;PW=123456;MN={mn};Flag=5;CP=&&{cp}&&"
+    return frame(body.encode())
+
+
+def answer(port: int, sent: bytes) -> bytes:
+    """What a server answers; nothing where it does not listen or does not know us."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=5.0) as line:
+            line.sendall(sent)
+            return line.recv(4096)
+    except OSError:
+        return b""
+
+
+@pytest.fixture
+def described(database: Database, site: Site) -> Site:
+    """The tiny city with a profile for air stations, at five past eight."""
+    city = replace(site, profiles=(AIR,))
+    with database.connection() as connection:
+        sites.save(connection, city)
+        series.register(connection, city.series)
+        now = datetime.now(UTC)
+        cityclock.save(connection, CityClock(now, datetime(2026, 6, 22, 0, 5, tzinfo=UTC), 1.0))
+    return city
+
+
+@pytest.fixture
+def field(
+    database: Database, described: Site, tmp_path: Path, free_port: int, monkeypatch
+) -> Iterator[int]:
+    """A field service with an HJ 212 server; its port."""
+    monkeypatch.setattr(receiving, "_LOOK_EVERY_S", 0.1)
+    settings = Settings(home=tmp_path, hj212_port=free_port)
+    stop = threading.Event()
+    thread = threading.Thread(
+        target=receiving.run_field, args=(settings, database, stop, fieldwork.enabled, "field")
+    )
+    thread.start()
+    yield free_port
+    stop.set()
+    thread.join(20)
+    assert not thread.is_alive()
+
+
+def stored(database: Database, device: str) -> list[float]:
+    with database.connection() as connection:
+        keys = [
+            f"tiny/{row['asset']}/pm2_5"
+            for row in devices.registered(connection).to_dict("records")
+            if row["device"] == device
+        ]
+        if not keys:
+            return []
+        begin = datetime(2026, 6, 22, tzinfo=UTC)
+        found = readings.read(connection, keys, begin, begin.replace(hour=1))
+    return found.values[:, 0].tolist()
+
+
+def test_a_station_takes_itself_in_and_a_new_description_counts_at_once(
+    field: int, database: Database, described: Site, eventually: Callable[..., None]
+) -> None:
+    eventually(
+        "the station is answered", lambda: b"CN=9014" in answer(field, minute_data("AIR-7", 35.5))
+    )
+    eventually("its value is stored", lambda: stored(database, "AIR-7") == [35.5])
+    with database.connection() as connection:
+        assert "hj212" in beats.first(connection)
+    assert b"CN=9014" not in answer(field, minute_data("NOISE-7", 1.0))
+    with database.connection() as connection:
+        sites.save(connection, replace(described, profiles=(AIR, NOISE)))
+    eventually(
+        "the new profile counts", lambda: b"CN=9014" in answer(field, minute_data("NOISE-7", 1.0))
+    )
+    eventually("its value is stored", lambda: stored(database, "NOISE-7") == [1.0])
+
+
+def test_what_is_not_switched_on_says_how(database: Database, described: Site) -> None:
+    city = receiving.load_city(database)
+    off = Settings()
+    assert fieldwork.enabled(off, city) == []
+    with pytest.raises(ConfigurationError, match="VERDIGRID_HJ212_PORT"):
+        fieldwork.hj212(off, city)
+    with pytest.raises(ConfigurationError, match="VERDIGRID_OCPP_PORT"):
+        fieldwork.ocpp(off, city)
+    with pytest.raises(ConfigurationError, match="no link"):
+        fieldwork.sunspec(off, city)
+
+
+def test_the_map_of_one_receiver_learns_what_another_registered(
+    database: Database, described: Site
+) -> None:
+    live = LiveTagMap(database, every_s=0.0)
+    before = live()
+    made = registrar_of(described).plan("hj212", "AIR-9", ["a34004-Avg@2051"])
+    assert isinstance(made, Registration)
+    (route,) = StoreSink(database).register([made])
+    assert live() is before  # it grew; nobody read three million tags anew
+    assert before.find("AIR-9", "a34004-Avg@2051")[0] == route.series_id
+    assert LiveTagMap(database)().tags("AIR-9") == {"a34004-Avg@2051"}
