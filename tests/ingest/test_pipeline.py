@@ -5,15 +5,24 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from core.errors import StoreError, StoreUnavailableError
+from core.readings import Quality
+from core.sites import AssetKind, DeviceProfile, ProfileTag, Route
+from ingest.decoded import Decoded
 from ingest.inbox import Inbox
-from ingest.pipeline import BatchSettings, Message, Pipeline
-from ingest.protocols import find
+from ingest.mapping import TagMap
+from ingest.messages import Message
+from ingest.overflow import Quota, open_bundle
+from ingest.pipeline import BatchSettings, Pipeline
+from ingest.protocols import MessageProtocol, Protocols, find, senml
+from ingest.registration import Registrar
 
 QUICK = BatchSettings(rows=50, wait_s=0.02, retry_s=0.01, retry_max_s=0.02)
 BASE = 1_782_086_400
@@ -196,3 +205,157 @@ def test_a_changed_catalogue_counts_from_the_next_batch(sink, tag_map, message):
     )
     pipeline.run(inbox, stop)
     assert journal.acknowledged == [1]
+
+
+def served(journal, tag_map, messages, protocols=None, **options):
+    """A pipeline that has processed ``messages``."""
+    stop = threading.Event()
+    inbox: Inbox[Message] = Inbox()
+    inbox.put(messages)
+    pipeline = Pipeline(
+        protocols or find(),
+        journal,
+        lambda: tag_map,
+        journal.acknowledge,
+        batch=QUICK,
+        on_status=lambda s: stop.set() if s.received == len(messages) else None,
+        **options,
+    )
+    pipeline.run(inbox, stop)
+    return pipeline
+
+
+def test_an_error_of_ours_ends_in_the_quarantine_and_the_others_go_on(sink, tag_map, message):
+    def decode(topic, payload, received_at):
+        decoded = senml.decode(topic, payload, received_at)
+        number = int(decoded.value[0])
+        if number == 3:
+            raise ZeroDivisionError("a bug in the decoder")
+        if number == 5:
+            return Decoded(decoded.names, [2**70], decoded.value)  # no int64
+        if number == 7:
+            return Decoded(decoded.names, decoded.ts_us, decoded.value * 2)  # too many values
+        return decoded
+
+    journal = Journal(sink)
+    protocols = Protocols((MessageProtocol("senml", ("senml/#",), decode),), ())
+    served(journal, tag_map, [message(n) for n in range(1, 41)], protocols)
+    assert sorted(journal.acknowledged) == list(range(1, 41))
+    kept = {ts_us // 1_000_000 - BASE for _, ts_us in sink.readings}
+    assert kept == set(range(1, 41)) - {3, 5, 7}
+    reasons = {json.loads(r.payload)[0]["v"]: r.reason for r in sink.rejected}
+    assert set(reasons) == {3, 5, 7}
+    assert "ZeroDivisionError: a bug in the decoder" in reasons[3]
+    assert all(reason.startswith("our error") for reason in reasons.values())
+
+
+AIR = DeviceProfile(
+    "air", "senml", "urn:dev:air-*", AssetKind.AIR_STATION,
+    (ProfileTag("pm2_5", "pm2_5", "µg/m3"),), register=True,
+)  # fmt: skip
+
+
+def pack(number, device, tag, value, received_at):
+    record = {"n": f"{device}:{tag}", "bt": BASE + number, "v": value}
+    return Message("senml/demo/g", json.dumps([record]).encode(), received_at, (0, number, 1))
+
+
+class Registry(Journal):
+    """Gives each registered tag the next series id."""
+
+    def __init__(self, sink):
+        super().__init__(sink)
+        self.registered = []
+
+    def register(self, registrations):
+        if self.away:
+            raise StoreUnavailableError("The database is away.")
+        self.registered += registrations
+        return [
+            Route(t.device, t.tag, t.unit, "pm2_5", 100 + n)
+            for n, t in enumerate(tag for made in registrations for tag in made.tags)
+        ]
+
+
+def test_a_new_device_registers_and_nothing_of_its_first_message_is_lost(sink, received_at):
+    journal = Registry(sink)
+    tag_map = TagMap(registrar=Registrar("demo", (AIR,)))
+    messages = [pack(n, f"urn:dev:air-{n % 3}", "pm2_5", n, received_at) for n in range(1, 31)]
+    messages.append(pack(31, "urn:dev:stranger", "pm2_5", 1, received_at))
+    messages.append(pack(32, "urn:dev:air-1", "battery", 1, received_at))
+    pipeline = served(journal, tag_map, messages)
+    assert sorted(made.device for made in journal.registered) == [
+        f"urn:dev:air-{n}" for n in range(3)
+    ]
+    assert len(sink.readings) == 30
+    assert pipeline.status.registered == 3
+    stranger, battery = sink.rejected
+    assert "no profile of the protocol senml fits it" in stranger.reason
+    assert stranger.detail == {"device": "urn:dev:stranger", "unknown": "device"}
+    assert battery.reason == "unknown tag 'battery' of device 'urn:dev:air-1'"
+
+
+def test_a_device_that_floods_is_bundled_and_the_others_are_stored(sink, tag_map, received_at):
+    mad = [pack(n, "urn:dev:meter-1", "p", n, received_at) for n in range(2_000)]
+    calm = [pack(n, "urn:dev:weather", "t", 20, received_at) for n in range(2_000, 2_020)]
+    messages = [*mad[:1_000], *calm, *mad[1_000:]]
+    journal = Journal(sink)
+    served(journal, tag_map, messages, quota=Quota(readings_per_s=1.0, burst=100.0))
+    assert len(journal.acknowledged) == len(messages)
+    by_series = Counter(series_id for series_id, _ in sink.readings)
+    assert by_series == {1: 100, 5: 20}
+    back = [m.payload for entry in sink.rejected for m in open_bundle(entry.payload)]
+    assert sorted(back) == sorted(m.payload for m in mad[100:])
+    assert {entry.source for entry in sink.rejected} == {"urn:dev:meter-1"}
+
+
+def test_events_are_kept_before_the_acknowledgement(sink, tag_map, message):
+    def decode(topic, payload, received_at):
+        return replace(senml.decode(topic, payload, received_at), events=(payload[:5],))
+
+    class Chargers(Journal):
+        def charging(self, events):
+            self.events.append(("charging", events))
+            if len(events) > 1:
+                raise StoreError("one too many")
+
+    protocols = Protocols((MessageProtocol("senml", ("senml/#",), decode),), ())
+    journal = Chargers(sink)
+    served(journal, tag_map, [message(1)], protocols)
+    assert [kind for kind, _ in journal.events] == ["write", "charging", "acknowledge"]
+    assert sink.rejected == []
+    served(Chargers(sink), tag_map, [message(2), message(3)], protocols)
+    assert {entry.reason for entry in sink.rejected} == {"store: one too many"}
+    assert len(sink.rejected) == 2
+
+
+def test_a_restart_flags_as_if_nothing_had_happened(sink, tag_map, received_at):
+    """The thermometer jumps by 30 K while the receiver is down."""
+    flags = []
+
+    class Watched(Journal):
+        def write(self, batch):
+            flags.extend(batch["quality"].tolist())
+            return super().write(batch)
+
+    for number, value in ((1, 20.0), (2, 50.0)):
+        at = 4 * 3600 - 300 + 60 * number
+        messages = [pack(at, "urn:dev:weather", "t", value, received_at)]
+        served(Watched(sink), tag_map, messages)
+    assert flags == [Quality.GOOD, Quality.RATE_OF_CHANGE]
+
+
+def test_the_source_is_heard_of_while_it_is_connected(sink, tag_map, message):
+    beaten = threading.Event()
+    journal = Journal(sink)
+    stop = threading.Event()
+    pipeline = Pipeline(
+        find(), journal, lambda: tag_map, journal.acknowledge, batch=QUICK, beat=beaten.set
+    )
+    thread = threading.Thread(target=pipeline.run, args=(Inbox(), stop))
+    thread.start()
+    assert not beaten.wait(0.3)
+    pipeline.note(connected=True)
+    assert beaten.wait(5)
+    stop.set()
+    thread.join(10)
