@@ -27,6 +27,7 @@ from store import (
     charging,
     cityclock,
     devices,
+    latest,
     migrate,
     quarantine,
     series,
@@ -119,18 +120,25 @@ def load_city(database: Database) -> City:
 class StoreSink:
     """ingest's Sink over the store: each call is one transaction. Raises StoreError.
 
-    pace: city seconds in a real one.
+    pace: city seconds in a real one. ``close`` at the end is polite: without it the table of newest
+    readings may stay behind for some minutes.
     """
 
     def __init__(self, database: Database, *, pace: float = 1.0) -> None:
         self._database = database
+        self._newest = latest.Latest(database)
         self._pause = max(beats.PAUSE, timedelta(seconds=BEATS_APART_S * pace))
 
     def write(self, batch: np.ndarray) -> tuple[int, int]:
         """Store a batch; (inserted, duplicates)."""
         with self._database.connection() as connection:
             result = writing.write(connection, batch)
+        self._newest.note(batch)
         return result.inserted, result.duplicates
+
+    def close(self) -> None:
+        """Bring the table of newest readings up to date."""
+        self._newest.close()
 
     def quarantine(self, rejected: Sequence[Rejected]) -> None:
         """Keep what could not be read."""

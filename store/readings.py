@@ -8,7 +8,6 @@ from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 from psycopg.sql import SQL, Composable, Identifier, Literal
 
@@ -20,7 +19,7 @@ from store import backend, blobs, buckets, copybinary, filling, rollups, sources
 from store.buckets import Buckets, Days
 from store.database import Connection
 from store.filling import Fill
-from store.frames import frame
+from store.latest import read as latest
 from store.series import Known, expect
 
 __all__ = ["Days", "Fill", "counts", "envelope", "latest", "read"]
@@ -352,15 +351,6 @@ def _round_bucket(
         if length >= shortest and fits:
             return length
     return _ROUND[-1]
-
-
-def latest(connection: Connection, keys: Sequence[str] | None = None) -> pd.DataFrame:
-    """The newest reading of each series (of ``keys``, or of all): key, ts, value, quality.
-
-    A series without readings has no row.
-    """
-    wanted = None if keys is None else list(keys)
-    return frame(connection.execute(_SQL["latest"], {"keys": wanted}))
 
 
 def counts(connection: Connection) -> dict[str, Any]:

@@ -86,17 +86,6 @@ SELECT *, 0 AS again FROM (
     ) AS r
 ) AS rolled
 
--- name: latest
--- One short descent of the newest partition's key for each series.
-SELECT s.key, r.ts, r.value, r.quality
-FROM series s
-CROSS JOIN LATERAL (
-    SELECT ts, value, quality FROM reading
-    WHERE series_id = s.id ORDER BY ts DESC LIMIT 1
-) r
-WHERE %(keys)s::text[] IS NULL OR s.key = ANY(%(keys)s::text[])
-ORDER BY s.id;
-
 -- name: estimate
 -- As the planner does: the density of rows at the last analysis, else that of full pages (a row
 -- takes 60 of the 8,168 bytes), times the size of today.
