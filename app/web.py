@@ -30,6 +30,7 @@ from core.errors import (
     PermissionDeniedError,
     StoreUnavailableError,
     TimeError,
+    TooMuchError,
     VerdigridError,
 )
 from dashboards.application import create as create_dash
@@ -41,6 +42,7 @@ STATUS = (
     (PermissionDeniedError, 403),
     (StoreUnavailableError, 503),
     (TimeError, 422),
+    (TooMuchError, 422),
     (ConfigurationError, 422),
 )
 WENT_WRONG = "Something went wrong; the log says what."

@@ -62,6 +62,10 @@ class StoreUnavailableError(StoreError):
     """The database cannot be reached, or cannot work for now."""
 
 
+class TooMuchError(StoreError):
+    """More was asked for than can be read at once."""
+
+
 class StoreVersionError(StoreError):
     """The database or its data folder belongs to a version that cannot be used."""
 

@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 from psycopg.sql import SQL, Composable, Identifier, Literal
 
-from core.errors import StoreError
+from core.errors import StoreError, TooMuchError
 from core.readings import Quality
 from core.timeaxis import DAY, HOUR, floor_to, from_us, to_us, utc
 from core.variables import variable
@@ -81,15 +81,16 @@ def read(
     buckets from the one that holds ``start`` on, and values become one by the aggregation of their
     variable (mean, sum or last). A timedelta counts from 1970 UTC; ``Days(zone)`` are natural days,
     of 23 to 25 hours. What roll-ups hold is taken from them; the values are those that all
-    readings would give, up to the last digits of a sum.
+    readings would give, up to the last digits of a sum. (Where readings are deleted by now and
+    roll-ups are kept, a bucket that holds a reading to be left out has no value.)
     exclude: readings with any of these flags are left out.
     raw: as they were first stored, before any correction (store/corrections.py).
     fill: gives values to times that have none, also from readings outside [start, end), and adds
     the coordinate ``filled`` (time, series), true for these. ``Fill.PREVIOUS`` holds a value for
     ``fill_limit`` at most, ``Fill.LINEAR`` joins values that are that far apart at most.
     attrs["units"] when the series have one unit in common.
-    Raises StoreError for a key that is not registered or more than 50 million cells, TimeError for
-    an unknown zone.
+    Raises StoreError for a key that is not registered, TooMuchError for more than 50 million cells,
+    TimeError for an unknown zone.
     """
     start, end = utc(start), utc(end)
     series = expect(connection, keys)
@@ -132,6 +133,7 @@ def _values(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The time axis, microseconds since 1970 UTC, and the values (times, keys)."""
     if bucket is None:
+        _check_expected(series, start, end)
         rows = _native(connection, series, start, end, wanted)
         times = np.unique(rows["ts"]).astype(np.int64)
         _check_size(len(times), len(keys))
@@ -177,10 +179,17 @@ def _question(
 
 def _check_size(times: int, series: int) -> None:
     if times * series > _MOST_CELLS:
-        raise StoreError(
+        raise TooMuchError(
             f"{times:,} times of {series:,} series are too many to read at once; "
             "ask for fewer, for a shorter time or for longer buckets."
         )
+
+
+def _check_expected(series: dict[str, Known], start: datetime, end: datetime) -> None:
+    """Refuses beforehand what is certain to be too much; instants may be few or many."""
+    every = (known.resolution for known in series.values())
+    cells = max(sum((end - start) // length for length in every if length), 0)
+    _check_size(cells // max(len(series), 1), len(series))
 
 
 def _native(

@@ -84,6 +84,10 @@ class TestRead:
             readings.read(
                 connection, KEYS, START, START + timedelta(days=365), timedelta(seconds=1)
             )
+        fast = Series("demo", "b", "p_mw", timedelta(seconds=1))
+        series.register(connection, [fast])
+        with pytest.raises(StoreError, match="shorter time"):
+            readings.read(connection, [fast.key], START, START + timedelta(days=600))
 
     def test_latest_and_counts(self, connection: Connection, ids: list[int]) -> None:
         assert readings.counts(connection) == {"rows": 0, "exact": True, "last_ts": None}

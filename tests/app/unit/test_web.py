@@ -24,7 +24,8 @@ from app.settings import Settings
 from app.web import create_app
 from app.wiring import City
 from core.accounts import Role
-from store import users
+from core.series import Series
+from store import series, users
 from store.embedded import EmbeddedServer
 
 
@@ -192,19 +193,30 @@ ADDRESSES = {
     "/api/v1/online": {"bureau", "operator", "admin"},
     "/api/v1/gaps": {"bureau", "operator", "admin"},
     "/api/v1/plans": {"operator", "admin"},
+    "/api/v1/quarantine": {"bureau", "admin"},
+    "/api/v1/charging/sessions": {"operator", "admin"},
+    "/api/v1/charging/sessions/open": {"operator", "admin"},
+    "/api/v1/charging/connectors": {"operator", "admin"},
 }
+WRITING = {"/api/v1/readings", "/api/v1/quarantine/replay"}
 _A_DAY = {
     "key": "tiny/load-000/p_mw",
     "start": "2026-06-25T00:00:00+08:00",
     "end": "2026-06-26T00:00:00+08:00",
 }
-QUESTION = {"/api/v1/readings": _A_DAY, "/api/v1/gaps": _A_DAY}
+QUESTION = {
+    "/api/v1/readings": _A_DAY,
+    "/api/v1/gaps": _A_DAY,
+    "/api/v1/charging/sessions": _A_DAY,
+}
 
 
 def test_the_document_lists_the_routes_and_nothing_else(client: httpx.Client) -> None:
     document = client.get("/api/openapi.json").json()
-    assert set(document["paths"]) == {*ADDRESSES, "/healthz", "/readyz"}
-    assert all(set(methods) == {"get"} for methods in document["paths"].values())
+    reading = {path for path, methods in document["paths"].items() if "get" in methods}
+    assert reading == {*ADDRESSES, "/healthz", "/readyz"}
+    writing = {path: set(methods) - {"get"} for path, methods in document["paths"].items()}
+    assert {path: {"post"} for path in WRITING} == {p: m for p, m in writing.items() if m}
 
 
 @pytest.mark.parametrize("role", ["visitor", "enterprise", "bureau", "operator", "admin"])
@@ -334,6 +346,18 @@ class TestData:
         assert answer["series"][self.KEY] == [3.0, 3.0, None]
         assert answer["filled"][self.KEY] == [False, True, False]
 
+    def test_too_much_at_once(
+        self, signed_in: Callable[[str], httpx.Client], shared_city: City
+    ) -> None:
+        fast = [Series("tiny", f"fast-{n}", "p_mw", timedelta(milliseconds=100)) for n in range(3)]
+        with shared_city.database.connection() as connection:
+            series.register(connection, fast)
+        asked = {"start": "2026-06-01T00:00:00Z", "end": "2026-06-30T00:00:00Z"}
+        asked |= {"key": [one.key for one in fast]}
+        answer = signed_in("operator").get("/api/v1/readings", params=asked)
+        assert answer.status_code == 422
+        assert "ask for fewer" in answer.json()["error"]
+
     def test_search(self, ask: Callable[..., list[dict[str, object]]]) -> None:
         (row,) = ask("series", text="load-000 p_mw", kind="meter", limit=3)
         assert (row["key"], row["unit"], row["resolution_s"]) == (self.KEY, "MW", 900)
@@ -389,7 +413,7 @@ def signed_in_admin(signed_in: Callable[[str], httpx.Client]) -> httpx.Client:
     ),
 )
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 def test_no_question_whatever_ends_in_an_error_of_ours(
     signed_in_admin: httpx.Client,
