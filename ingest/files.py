@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 
 from core.errors import DecodeError
+from core.readings import Rejected
 from core.timeaxis import MICROSECOND, to_us
 from ingest.admission import READINGS, admit
 from ingest.badrows import BadRows, Reason
@@ -61,14 +62,13 @@ def import_file(
         raise DecodeError(f"There is no file {path}.")
     report = ImportReport()
     bad_rows = BadRows(f"file/{path.name}", received_at)
+    rejected: list[Rejected] = []
     for piece in protocol.read(path, mapping):
         columns = without_future(piece, to_us(received_at))
         admit(columns.names, READINGS, tag_map, sink)
         batch, unmapped = tag_map.map_columns(columns)
         stored, duplicates = sink.write(batch) if len(batch) else (0, 0)
-        kept = bad_rows.take([*columns.bad, *unmapped])
-        if kept:
-            sink.quarantine(kept)
+        rejected += bad_rows.take([*columns.bad, *unmapped])
         report = ImportReport(
             report.read + columns.rows,
             report.stored + stored,
@@ -78,9 +78,9 @@ def import_file(
         )
         if progress is not None:
             progress(report)
-    rest = bad_rows.rest()
-    if rest:
-        sink.quarantine(rest)
+    rejected += bad_rows.rest()
+    if rejected:  # at the end, so that an import that was cut short and begun again has them once
+        sink.quarantine(rejected)
     _log.info("file imported", extra={"file": path.name, "stored": report.stored})
     return report
 

@@ -45,6 +45,11 @@ def used_columns(mapping: FileMapping, present: list[str], what: str) -> tuple[s
     return used
 
 
+def sentence_end(error: Exception) -> str:
+    """The first line of an error of a library, as the end of a sentence."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(". ") + "."
+
+
 @dataclass(frozen=True, slots=True)
 class _Coded:
     """n texts as codes into the few distinct ones."""

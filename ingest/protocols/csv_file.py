@@ -24,7 +24,7 @@ import pyarrow.csv as pacsv
 from core.errors import DecodeError
 from ingest.columns import KEPT_ROWS, BadRow, Columns
 from ingest.filemapping import PLAIN, FileMapping
-from ingest.table import Table, none, used_columns
+from ingest.table import Table, none, sentence_end, used_columns
 
 NAME = "csv"
 SUFFIXES = (".csv",)
@@ -49,7 +49,7 @@ def read(
             first_line = mapping.header_row + 1
             yield from rows.pieces(file, first_line, block_bytes, skip=mapping.header_row)
     except (pa.ArrowException, OSError, UnicodeError) as error:
-        raise DecodeError(f"{what} cannot be read: {error}") from error
+        raise DecodeError(f"{what} cannot be read: {sentence_end(error)}") from error
 
 
 def _header(path: Path, mapping: FileMapping) -> str:
@@ -94,7 +94,7 @@ class CsvRows:
                 fresh, reported = lost[reported:], len(lost)
                 yield self._table.columns(picked.filter(pa.array(filled)), line[filled], fresh)
         except (pa.ArrowException, UnicodeError) as error:
-            raise DecodeError(f"{self._what} cannot be read: {error}") from error
+            raise DecodeError(f"{self._what} cannot be read: {sentence_end(error)}") from error
         if lost[reported:]:
             yield none(lost[reported:])
 

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from core.errors import DecodeError
 from ingest.columns import Columns
 from ingest.filemapping import PLAIN, FileMapping
-from ingest.table import Table, used_columns
+from ingest.table import Table, sentence_end, used_columns
 
 NAME = "parquet"
 SUFFIXES = (".parquet",)
@@ -43,4 +43,4 @@ def read(
                 row += batch.num_rows
                 yield table.columns(batch, line, [])
     except (pa.ArrowException, OSError) as error:
-        raise DecodeError(f"{what} cannot be read: {error}") from error
+        raise DecodeError(f"{what} cannot be read: {sentence_end(error)}") from error
