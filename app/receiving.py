@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 from app.settings import Settings
 from app.wiring import City, LiveTagMap, StoreSink, load_city
@@ -47,11 +47,14 @@ def run_field(
     with Spool(path, capacity_bytes=settings.spool_mb * _MB) as spool:
         while not stop.is_set():
             city = load_city(database)
-            with described_anew(database, stop) as until:
+            with (
+                described_anew(database, stop) as until,
+                closing(StoreSink(database, pace=city.clock.pace)) as sink,
+            ):
                 fieldservice.run(
                     spool,
                     make(settings, city),
-                    StoreSink(database, pace=city.clock.pace),
+                    sink,
                     LiveTagMap(database),
                     city.now,
                     until,

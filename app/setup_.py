@@ -9,6 +9,7 @@ import logging
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
@@ -86,13 +87,14 @@ def import_history(database: Database, path: Path, progress: Callable[[int], Non
 
     progress: called with the rows read so far.
     """
-    report = import_file(
-        path,
-        StoreSink(database),
-        read_tag_map(database),
-        lambda so_far: progress(so_far.read),
-        received_at=wall_now(),
-    )
+    with closing(StoreSink(database)) as sink:
+        report = import_file(
+            path,
+            sink,
+            read_tag_map(database),
+            lambda so_far: progress(so_far.read),
+            received_at=wall_now(),
+        )
     path.unlink()
     return report
 

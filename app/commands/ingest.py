@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
@@ -53,7 +54,10 @@ def mqtt(as_json: LogJson = False) -> None:
     with open_database(chosen) as database:
         while not stop.is_set():
             city = load_city(database)
-            with receiving.described_anew(database, stop) as until:
+            with (
+                receiving.described_anew(database, stop) as until,
+                closing(StoreSink(database, pace=city.clock.pace)) as sink,
+            ):
                 run_mqtt(
                     MqttSettings(
                         access=broker_access(chosen),
@@ -62,7 +66,7 @@ def mqtt(as_json: LogJson = False) -> None:
                         share=chosen.broker_share,
                         batch=receiving.batch_settings(chosen),
                     ),
-                    StoreSink(database, pace=city.clock.pace),
+                    sink,
                     LiveTagMap(database),
                     city.now,
                     until,
@@ -120,7 +124,7 @@ def file_(
     """Import files; importing one again is harmless. Columns: device, tag, unit, ts, value."""
     chosen = settings.load()
     reports = []
-    with open_database(chosen) as database:
+    with open_database(chosen) as database, closing(StoreSink(database)) as sink:
         city = load_city(database)
         tag_map = read_tag_map(database)
         columns = (SpinnerColumn(), TextColumn("{task.description}"), MofNCompleteColumn())
@@ -129,7 +133,7 @@ def file_(
                 task = bars.add_task(escape(path.name), total=None)
                 report = import_file(
                     path,
-                    StoreSink(database),
+                    sink,
                     tag_map,
                     _advance(bars, task),
                     received_at=city.now(),
