@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from core.errors import StoreError
 from core.readings import Quality, batch, empty_batch
 from core.series import Series
-from store import corrections, readings, series, writing
+from store import corrections, latest, readings, series, writing
 from store.corrections import Corrected
 from store.database import Connection, Database
 
@@ -119,6 +119,20 @@ def test_flags_first_stored_decide_in_raw_reading(connection: Connection, meter:
     options = {"exclude": Quality.OUT_OF_RANGE}
     assert readings.read(connection, [KEY], START, START + STEP, **options).values == [[2.0]]
     assert readings.read(connection, [KEY], START, START + STEP, raw=True, **options).size == 0
+
+
+def test_the_newest_reading_is_known_as_corrected(connection: Connection, meter: int) -> None:
+    def newest() -> list[tuple[datetime, float]]:
+        return connection.execute("SELECT ts, value FROM reading_latest").fetchall()
+
+    writing.write(connection, batch([(meter, START, 1.0, 0), (meter, START + STEP, 2.0, 0)]))
+    latest.reconcile(connection, START)
+    corrections.correct(connection, batch([(meter, START, 8.0, 0)]), **MADE)
+    assert newest() == [(START + STEP, 2.0)]
+    corrections.correct(connection, batch([(meter, START + STEP, 9.0, 0)]), **MADE)
+    assert newest() == [(START + STEP, 9.0)]
+    corrections.correct(connection, batch([(meter, START + HOUR, 7.0, 0)]), **MADE)
+    assert newest() == [(START + HOUR, 7.0)]
 
 
 @pytest.mark.parametrize(("reason", "by"), [("", "li"), (" ", "li"), ("so", ""), ("so", "\t")])
