@@ -12,6 +12,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import numpy as np
 from anyio import CapacityLimiter, to_thread
@@ -64,8 +65,14 @@ _DOCUMENTED = {
 
 def ingest_router(city: City, limits: Limits | None = None) -> APIRouter:
     """POST /api/v1/readings."""
-    router = APIRouter(prefix="/api/v1")
     intake = Intake(city, limits or Limits())
+
+    @asynccontextmanager
+    async def lifespan(_: object) -> AsyncIterator[None]:
+        yield
+        await to_thread.run_sync(intake.sink.close)
+
+    router = APIRouter(prefix="/api/v1", lifespan=lifespan)
 
     @router.post("/readings", tags=["data"], openapi_extra=_DOCUMENTED)
     async def take(request: Request) -> Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 
 from app.wiring import City, StoreSink, read_tag_map
@@ -39,9 +40,20 @@ def replay_held(
     mapping: for rows of files that could not be read as they stood. progress: after each page.
     Raises StoreError; pages that were finished before stay.
     """
-    found = protocols.find()
+    with closing(StoreSink(city.database)) as sink:
+        return _replay_all(city, sink, wanted, mapping, most, progress)
+
+
+def _replay_all(
+    city: City,
+    sink: StoreSink,
+    wanted: Filter,
+    mapping: FileMapping | None,
+    most: int | None,
+    progress: Callable[[Mended], None],
+) -> Mended:
+    found = protocols.find(profiles=city.site.profiles)
     tag_map = read_tag_map(city.database)
-    sink = StoreSink(city.database)
     done = Mended()
     after = 0
     while most is None or done.looked_at < most:

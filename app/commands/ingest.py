@@ -2,27 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import closing
-from pathlib import Path
-from typing import Annotated
 
 import typer
-from rich.markup import escape
-from rich.progress import (
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-)
 
 from app import receiving, settings
-from app.commands import devices, hj212_request
+from app.commands import devices, files, hj212_request
 from app.commands.output import AsJson, LogJson, emit, log_json
 from app.lifeline import end_with_parent
-from app.progress import console
 from app.signals import stop_event
 from app.wiring import (
     LiveTagMap,
@@ -30,14 +17,14 @@ from app.wiring import (
     broker_access,
     load_city,
     open_database,
-    read_tag_map,
 )
 from ingest import protocols
-from ingest.files import ImportReport, import_file
 from ingest.mqtt import MqttSettings, run_mqtt
 from ingest.mqtt_wire import Version
 
 group = typer.Typer(help="Collect readings.", no_args_is_help=True)
+group.command("file")(files.import_files)
+group.command("folder")(files.watch_folder)
 group.command("hj212-request")(hj212_request.command)
 group.command("devices")(devices.list_devices)
 group.command("profiles")(devices.list_profiles)
@@ -114,45 +101,6 @@ def ocpp(as_json: LogJson = False) -> None:
 def sunspec(as_json: LogJson = False) -> None:
     """Poll the Modbus devices that the city links to until SIGTERM, SunSpec or not."""
     _field("sunspec", as_json)
-
-
-@group.command("file")
-def file_(
-    paths: Annotated[list[Path], typer.Argument(help="CSV or Parquet files, long format.")],
-    as_json: AsJson = False,
-) -> None:
-    """Import files; importing one again is harmless. Columns: device, tag, unit, ts, value."""
-    chosen = settings.load()
-    reports = []
-    with open_database(chosen) as database, closing(StoreSink(database)) as sink:
-        city = load_city(database)
-        tag_map = read_tag_map(database)
-        columns = (SpinnerColumn(), TextColumn("{task.description}"), MofNCompleteColumn())
-        with Progress(*columns, TimeElapsedColumn(), console=console) as bars:
-            for path in paths:
-                task = bars.add_task(escape(path.name), total=None)
-                report = import_file(
-                    path,
-                    sink,
-                    tag_map,
-                    _advance(bars, task),
-                    received_at=city.now(),
-                )
-                reports.append({"file": str(path), **_counts(report)})
-    emit(
-        "Imported",
-        reports,
-        ("file", "read", "stored", "duplicates", "rejected"),
-        as_json=as_json,
-    )
-
-
-def _advance(bars: Progress, task: TaskID) -> Callable[[ImportReport], None]:
-    return lambda report: bars.update(task, completed=report.read)
-
-
-def _counts(report: object) -> dict[str, int]:
-    return {n: int(getattr(report, n)) for n in ("read", "stored", "duplicates", "rejected")}
 
 
 @group.command("protocols")

@@ -1,0 +1,131 @@
+"""``verdigrid ingest file`` and ``folder``: readings from files, now or as they are dropped."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.progress import (
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
+
+from app import settings
+from app.commands.output import AsJson, LogJson, emit, log_json
+from app.lifeline import end_with_parent
+from app.progress import console
+from app.signals import stop_event
+from app.wiring import LiveTagMap, StoreSink, load_city, open_database, read_tag_map
+from ingest import filemapping
+from ingest.files import ImportReport, import_file
+from ingest.folder import FolderSettings, FolderStatus, run_folder
+
+log = logging.getLogger(__name__)
+
+
+def import_files(
+    paths: Annotated[list[Path], typer.Argument(help="CSV, Parquet or Excel files.")],
+    mapping: Annotated[
+        Path | None,
+        typer.Option(help="What the columns mean, in TOML or JSON; else the file beside each."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Import files; importing one again is harmless.
+
+    Without a mapping the columns are device, tag, unit, ts, value, and ts is ISO 8601 with zone.
+    """
+    rule = filemapping.read(mapping) if mapping else None
+    reports = []
+    with open_database(settings.load()) as database, closing(StoreSink(database)) as sink:
+        city = load_city(database)
+        described = filemapping.of_site(city.site.parameters)
+        tag_map = read_tag_map(database)
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), MofNCompleteColumn())
+        with Progress(*columns, TimeElapsedColumn(), console=console) as bars:
+            for path in paths:
+                task = bars.add_task(escape(path.name), total=None)
+                report = import_file(
+                    path,
+                    sink,
+                    tag_map,
+                    _advance(bars, task),
+                    received_at=city.now(),
+                    mapping=rule or filemapping.choose(path, described),
+                )
+                reports.append(_row(path, report))
+    emit(
+        "Imported",
+        reports,
+        ("file", "read", "stored", "duplicates", "rejected", "first_reason"),
+        as_json=as_json,
+    )
+
+
+def _advance(bars: Progress, task: TaskID) -> Callable[[ImportReport], None]:
+    return lambda report: bars.update(task, completed=report.read)
+
+
+def _row(path: Path, report: ImportReport) -> dict[str, object]:
+    return {
+        "file": str(path),
+        "read": report.read,
+        "stored": report.stored,
+        "duplicates": report.duplicates,
+        "rejected": report.rejected,
+        "first_reason": str(report.reasons[0]) if report.reasons else "",
+    }
+
+
+def watch_folder(
+    path: Annotated[Path, typer.Argument(help="Where files are dropped; made if it is missing.")],
+    still_s: Annotated[
+        float,
+        typer.Option(min=0.0, help="A file is complete when it stood still this long, in seconds."),
+    ] = 5.0,
+    poll_s: Annotated[float, typer.Option(min=0.05, help="Seconds between two looks.")] = 1.0,
+    as_json: LogJson = False,
+) -> None:
+    """Import whatever is dropped into a folder until SIGTERM; several may share one.
+
+    Imported files end in done/ with a report, others in failed/ with the reason. Mappings lie in
+    mappings/, each with a pattern of file names, or beside a file.
+    """
+    end_with_parent()
+    log_json(as_json)
+    stop = stop_event()
+    with open_database(settings.load()) as database, closing(StoreSink(database)) as sink:
+        city = load_city(database)
+        folder = FolderSettings(path, still_s, poll_s, filemapping.of_site(city.site.parameters))
+        run_folder(folder, sink, LiveTagMap(database), city.now, stop, _reporter())
+
+
+def _reporter() -> Callable[[FolderStatus], None]:
+    """A status callback that logs files as they are done, and what goes wrong once."""
+    last = FolderStatus()
+
+    def report(status: FolderStatus) -> None:
+        nonlocal last
+        before, last = last, status
+        if status.last_error and status.last_error != before.last_error:
+            log.warning("the drop folder waits", extra={"reason": status.last_error})
+        if (status.imported, status.failed) != (before.imported, before.failed):
+            facts = {
+                "imported": status.imported,
+                "failed": status.failed,
+                "waiting": status.waiting,
+                "stored": status.stored,
+                "rejected": status.rejected,
+            }
+            log.info("drop folder", extra=facts)
+
+    return report
