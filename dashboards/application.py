@@ -57,6 +57,9 @@ def create(server: FastAPI, context: DashContext) -> Dash:
         page.register(Desk(dash_app, context))
         live.register(dash_app, context, facts, shelf, page)
     _clientside(dash_app)
+    # Dash finds its assets with the first request for an address that it knows as its own; a link
+    # to a desk, as the very first request, would be answered by a page without style and script.
+    dash_app._setup_server()
     return dash_app
 
 

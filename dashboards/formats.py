@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -27,6 +28,18 @@ def number(value: float | None, digits: int | None = None) -> str:
     text = f"{abs(value):,.{digits}f}".replace(",", THIN)
     negative = value < 0 and any(c not in f"0.{THIN}" for c in text)
     return f"{MINUS}{text}" if negative else text
+
+
+UNITS = MappingProxyType(
+    {"1": "", "degC": "°C", "m3": "m³", "m3/h": "m³/h", "W/m2": "W/m²", "deg": "°"}
+    | {f"{part}/m3": f"{part}/m³" for part in ("µg", "mg")}
+)
+"""Units that people write in another way than our vocabulary spells them."""
+
+
+def unit(name: str) -> str:
+    """A unit of core/variables.py as it stands on a page; nothing for a pure number."""
+    return UNITS.get(name, name)
 
 
 def signed(value: float | None, digits: int | None = None) -> str:

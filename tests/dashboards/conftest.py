@@ -24,13 +24,25 @@ from fastapi import FastAPI
 from carbon import factorset, footprint
 from core.accounts import Account, Role
 from core.alerts import Alert, AlertSeverity, AlertState, Condition
-from core.readings import READING_DTYPE
+from core.readings import READING_DTYPE, Rejected, batch
 from core.series import Series, SeriesKind
 from core.sites import Asset, AssetKind, Enterprise, Site
 from core.timeaxis import HOUR, QUARTER_HOUR, steps
 from dashboards.application import create
 from dashboards.context import DashContext
-from store import alerts, footprints, forecasts, indices, ledger, runs, series, sites, writing
+from store import (
+    alerts,
+    footprints,
+    forecasts,
+    indices,
+    latest,
+    ledger,
+    quarantine,
+    runs,
+    series,
+    sites,
+    writing,
+)
 from store.database import Database
 from store.embedded import EmbeddedServer
 from store.migrate import migrate
@@ -114,6 +126,9 @@ def city() -> Site:
                 lon=116.8 + radius * float(np.cos(angle)) / 0.6,
             )
         )
+    assets.append(
+        Asset("meter-silent", AssetKind.METER, "Silent meter", "静默电表", district="East")
+    )
     assets.append(Asset("dma-1", AssetKind.WATER_DISTRICT, "District 1", "一区"))
     enterprises = tuple(
         Enterprise(f"ent-{i:02d}", english, chinese, "industry", "内蒙古", (f"load-{i:03d}",))
@@ -410,12 +425,24 @@ def _write_alerts(connection: Any) -> None:
     )
 
 
+def _write_faults(connection: Any, ids: dict[str, int]) -> None:
+    """A meter that fell silent two hours ago, its last value absurd; a message nobody knows."""
+    silent = ids["demo/meter-silent/p_mw"]
+    begin = NOW - timedelta(hours=4)
+    rows = [(silent, begin, 0.4, 0), (silent, begin + timedelta(hours=2), 9e9, 1)]
+    writing.write(connection, batch(rows))
+    told = Rejected("senml/demo/gw-9", "unknown device 'gw-9'", b"[]", NOW)
+    quarantine.add(connection, [told])
+
+
 def fill(database: Database, site: Site, until: datetime = NOW) -> None:
     """The whole day, through the store's own functions."""
     with database.connection() as connection:
         sites.save(connection, site)
         ids = series.register(connection, site.series)
         _write_readings(connection, ids, until)
+        _write_faults(connection, ids)
+        latest.reconcile(connection, START)
         _write_forecasts(connection)
         _write_runs(connection)
         _write_environment(connection)
@@ -507,6 +534,13 @@ def _as_admin(request: pytest.FixtureRequest) -> None:
         running = request.getfixturevalue("served")
         running.account, running.now = Account("operator", Role.ADMIN), NOW
         running.asked.clear()
+
+
+@pytest.fixture
+def serve_anew(database: Database) -> Iterator[Served]:
+    """A server that nobody has asked anything yet."""
+    with serving(database) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+from urllib.request import urlopen
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
@@ -19,7 +20,13 @@ from store.embedded import EmbeddedServer
 
 pytestmark = pytest.mark.browser
 
-PATHS = {"overview": "", "dispatch": "dispatch", "environment": "environment", "carbon": "carbon"}
+PATHS = {
+    "overview": "",
+    "dispatch": "dispatch",
+    "environment": "environment",
+    "carbon": "carbon",
+    "data": "data",
+}
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -148,6 +155,28 @@ def test_picking_a_station_changes_the_address_and_the_trend(served: Any, visit:
     expect(page.locator(".legendtext").filter(has_text="Harbour")).to_be_visible()
 
 
+def test_a_search_and_a_choice_live_in_the_address(served: Any, visit: Any) -> None:
+    page = visit().open(f"{served.url}/app/data?lang=en&theme=light")
+    settled(page)
+    page.get_by_placeholder("Search name").fill("pv-001")
+    expect(page.locator("#data-found tbody tr")).to_have_count(1, timeout=10_000)
+    page.locator("#data-found .row-link").first.click()
+    page.wait_for_url("**/app/data?*series=demo%2Fpv-001%2Fp_mw*")
+    assert "q=pv-001" in page.url
+    expect(page.locator("#data-found .row-link.chosen")).to_have_count(1)
+    expect(page.locator(".js-plotly-plot .scatterlayer .trace").first).to_be_attached()
+
+
+def test_the_data_desk_says_what_is_silent_missing_and_held(served: Any, visit: Any) -> None:
+    page = visit().open(f"{served.url}/app/data?lang=en&theme=light&q=meter-silent")
+    settled(page)
+    expect(page.locator(".sentence")).to_contain_text("devices are on line")
+    expect(page.locator(".sentence")).to_contain_text("1 messages wait in quarantine")
+    expect(page.locator("#data-missing")).to_contain_text("at the source")
+    expect(page.locator("#data-held")).to_contain_text("unknown device")
+    expect(page.locator("#data-found")).to_contain_text("out of range")
+
+
 def test_a_chart_gives_its_data_as_table_and_csv(served: Any, visit: Any) -> None:
     page = visit().open(f"{served.url}/app/?lang=en&theme=light")
     card = page.locator(".chart-card").first
@@ -220,6 +249,12 @@ def test_what_did_not_change_is_not_sent_again(served: Any, visit: Any) -> None:
     assert answer.value.ok
     sent = json.loads(answer.value.text())["response"] if answer.value.text() else {}
     assert not any("chart" in component for component in sent)
+
+
+def test_a_link_to_a_desk_is_whole_as_the_very_first_request(serve_anew: Any) -> None:
+    page = urlopen(f"{serve_anew.url}/app/environment").read().decode()
+    assert "assets/app.css" in page
+    assert "assets/app.js" in page
 
 
 def test_an_empty_database_says_how_to_fill_it(empty_pages: Any, visit: Any) -> None:
