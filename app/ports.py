@@ -24,3 +24,16 @@ def require_free(host: str, port: int, *, purpose: str, setting: str) -> None:
             raise ServiceError(
                 f"{purpose} cannot listen on {host}:{port} ({error.strerror}); set {setting}."
             ) from error
+
+
+def prefer(port: int, host: str = "127.0.0.1") -> int:
+    """``port`` where it can be listened on, else one that is free at this moment."""
+    for wanted in (port, 0):
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, wanted))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    raise ServiceError(f"No port is free on {host}.")

@@ -77,6 +77,9 @@ class Settings(BaseSettings):
         default=None, description="PEM file of the certificate that chargers see; none: no TLS."
     )
     ocpp_key: Path | None = Field(default=None, description="PEM file of that one's key.")
+    drop_folder: Path | None = Field(
+        default=None, description="Folder in which files of readings are imported as they come."
+    )
     spool_mb: int = Field(
         default=512,
         ge=1,
@@ -92,6 +95,9 @@ class Settings(BaseSettings):
     )
     sandbox_history_days: int = Field(
         default=28, ge=8, le=200, description="Days of readings the city starts with."
+    )
+    sandbox_sunspec_port: int = Field(
+        default=0, ge=0, le=65535, description="Port of the simulated PV plant; 0 picks one."
     )
     sandbox_seed: int = Field(default=1, ge=0, description="Seed of everything random in the city.")
     session_idle_minutes: int = Field(default=60, ge=1, description="A session ends after this.")

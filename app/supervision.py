@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import suppress
 
-from app import setup_
+from app import sandboxdevices, setup_
 from app.journey import Journey, journey_path
 from app.locking import supervisor_lock
 from app.settings import Settings
@@ -31,6 +31,8 @@ def run(settings: Settings, stop: threading.Event) -> None:
     with supervisor_lock(settings):
         journey = Journey(journey_path(settings))
         try:
+            if settings.sandbox:
+                settings = sandboxdevices.with_ports(settings)
             keepers = list(_keepers(settings, journey))
             clock = _prepare(settings, journey)
         except VerdigridError as error:
@@ -100,21 +102,18 @@ def _prepare(settings: Settings, journey: Journey) -> CityClock | None:
                 path = setup_.write_history(settings)
             with journey.step("Importing the readings"):
                 setup_.import_history(database, path, lambda rows: journey.write(rows=rows))
-        return setup_.resume_clock(settings, database) if settings.sandbox else None
+        if not settings.sandbox:
+            return None
+        sandboxdevices.refresh(database, settings)
+        return setup_.resume_clock(settings, database)
 
 
 def _children(clock: CityClock | None) -> list[Child]:
+    """``field`` runs also where nothing is switched on: a link may be described at any time."""
     children = [
         Child("ingest", ("-m", "app.cli", "ingest", "mqtt")),
+        Child("field", ("-m", "app.cli", "ingest", "field")),
         Child("web", ("-m", "app.cli", "serve")),
         Child("schedule", ("-m", "app.cli", "schedule")),
     ]
-    if clock is not None:
-        arguments = (
-            *("-m", "app.cli", "simulate"),
-            *("--origin-wall", clock.origin_wall.isoformat()),
-            *("--origin-city", clock.origin_city.isoformat()),
-            *("--pace", str(clock.pace)),
-        )
-        children.append(Child("sandbox", arguments))
-    return children
+    return children if clock is None else [*children, *sandboxdevices.children(clock)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -92,12 +93,13 @@ def describe(seed: int = 1, *, cache: Path | None = None) -> Site:
 def build(source: Materials, seed: int = 1) -> Site:
     """The sandbox city made of ``source``; pure."""
     owners = _owners(source.loads, seed)
-    assets = (
+    described = (
         *_loads(source.loads, owners),
         *_sgens(source.sgens),
         *_batteries(source.storages),
         *_others(source),
     )
+    assets = tuple(_in_district(asset, source.lat, source.lon) for asset in described)
     return Site(
         id=SITE_ID,
         name_en=names.CITY_EN,
@@ -238,6 +240,14 @@ def _element_asset(
         element_index=index,
         parameters={**parameters, "feeder": str(table.feeder[row])},
     )
+
+
+def _in_district(asset: Asset, lat: float, lon: float) -> Asset:
+    """``asset`` in its quarter of the city, as seen from the middle."""
+    if asset.lat is None or asset.lon is None:
+        return asset
+    side = f"{'North' if asset.lat >= lat else 'South'}-{'east' if asset.lon >= lon else 'west'}"
+    return replace(asset, district=side)
 
 
 def _others(source: Materials) -> Iterator[Asset]:
