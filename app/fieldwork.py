@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import logging
+import threading
+from contextlib import closing
 from functools import partial
 
 from app.recollection import missing_periods
 from app.settings import Settings
-from app.wiring import City, broker_access
+from app.wiring import City, LiveTagMap, StoreSink, broker_access
 from core.errors import ConfigurationError
 from ingest import hj212_control, ocpp_server, setpoint_listener
 from ingest import sunspec_poller as poller
-from ingest.fieldservice import Receiver
+from ingest.fieldservice import Accept, Receiver, Report
+from ingest.filemapping import of_site
+from ingest.folder import FolderSettings, run_folder
 from ingest.hj212_server import Hj212Settings, run_hj212
 from ingest.hj212_stations import Stations
 from ingest.registration import asset_id
@@ -28,6 +32,8 @@ def enabled(settings: Settings, city: City) -> list[Receiver]:
         found += ocpp(settings, city)
     if poller.settings_for(city.site).links:
         found += sunspec(settings, city)
+    if settings.drop_folder:
+        found += folder(settings, city)
     if not found:
         log.info("no receiver is switched on; what is left in the spool is stored")
     return found
@@ -92,6 +98,23 @@ def sunspec(_: Settings, city: City) -> list[Receiver]:
             lambda accept, stop, report: poller.run_sunspec(chosen, accept, city.now, stop, report),
         )
     ]
+
+
+def folder(settings: Settings, city: City) -> list[Receiver]:
+    """The watcher of the drop folder; raises ConfigurationError where none is named.
+
+    Files need no spool: they stay in the folder until they are imported.
+    """
+    if settings.drop_folder is None:
+        raise ConfigurationError("Set VERDIGRID_DROP_FOLDER to the folder that is watched.")
+    chosen = FolderSettings(settings.drop_folder, mappings=of_site(city.site.parameters))
+
+    def run(_: Accept, stop: threading.Event, report: Report) -> None:
+        with closing(StoreSink(city.database, pace=city.clock.pace)) as sink:
+            tag_map = LiveTagMap(city.database, with_keys=True)
+            run_folder(chosen, sink, tag_map, city.now, stop, report)
+
+    return [Receiver("folder", run)]
 
 
 def _port(port: int, name: str) -> int:

@@ -68,7 +68,8 @@ def field(
 ) -> Iterator[int]:
     """A field service with an HJ 212 server; its port."""
     monkeypatch.setattr(receiving, "_LOOK_EVERY_S", 0.1)
-    settings = Settings(home=tmp_path, hj212_port=free_port)
+    (tmp_path / "drop").mkdir()
+    settings = Settings(home=tmp_path, hj212_port=free_port, drop_folder=tmp_path / "drop")
     stop = threading.Event()
     thread = threading.Thread(
         target=receiving.run_field, args=(settings, database, stop, fieldwork.enabled, "field")
@@ -112,6 +113,22 @@ def test_a_station_takes_itself_in_and_a_new_description_counts_at_once(
     eventually("its value is stored", lambda: stored(database, "NOISE-7") == [1.0])
 
 
+def test_a_file_in_the_drop_folder_is_imported(
+    field: int, database: Database, tmp_path: Path, eventually: Callable[..., None]
+) -> None:
+    rows = "device,tag,unit,ts,value\nmeter-0,p,kW,2026-06-22T00:00:00Z,1500\n"
+    (tmp_path / "drop" / "day.part").write_text(rows)
+    (tmp_path / "drop" / "day.part").rename(tmp_path / "drop" / "day.csv")
+
+    def power() -> list[list[float]]:
+        begin = datetime(2026, 6, 22, tzinfo=UTC)
+        with database.connection() as connection:
+            found = readings.read(connection, ["tiny/load-000/p_mw"], begin, begin.replace(hour=1))
+        return found.values.tolist()
+
+    eventually("the file is imported", lambda: power() == [[1.5]])
+
+
 def test_what_is_not_switched_on_says_how(database: Database, described: Site) -> None:
     city = receiving.load_city(database)
     off = Settings()
@@ -120,6 +137,8 @@ def test_what_is_not_switched_on_says_how(database: Database, described: Site) -
         fieldwork.hj212(off, city)
     with pytest.raises(ConfigurationError, match="VERDIGRID_OCPP_PORT"):
         fieldwork.ocpp(off, city)
+    with pytest.raises(ConfigurationError, match="VERDIGRID_DROP_FOLDER"):
+        fieldwork.folder(off, city)
     with pytest.raises(ConfigurationError, match="no link"):
         fieldwork.sunspec(off, city)
 
