@@ -6,14 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-import pandas as pd
-
 from core.errors import StoreError
 from core.series import Series
 from store import sqltext
 from store.catalogueversion import raise_version
 from store.database import Connection
-from store.frames import frame
 
 _SQL = sqltext.load("series")
 
@@ -79,11 +76,3 @@ def expect(connection: Connection, keys: Sequence[str]) -> dict[str, Known]:
         if key not in found:
             raise StoreError(f"There is no series {key!r}: register it, or check its spelling.")
     return found
-
-
-def catalogue(connection: Connection) -> pd.DataFrame:
-    """All series by id: id, key, site, asset, variable, kind, owner, timezone, simulated,
-    resolution (timedelta, NaT for instants) and unit.
-    """
-    table = frame(connection.execute(_SQL["catalogue"]))
-    return table.assign(resolution=pd.to_timedelta(table["resolution"]))

@@ -21,7 +21,3 @@ SELECT key, id FROM series ORDER BY id;
 
 -- name: known
 SELECT key, id, variable, unit, timezone, resolution FROM series WHERE key = ANY(%(keys)s::text[]);
-
--- name: catalogue
-SELECT id, key, site, asset, variable, kind, owner, timezone, simulated, resolution, unit
-FROM series ORDER BY id;

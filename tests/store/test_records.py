@@ -25,6 +25,7 @@ from core.sites import Asset, AssetKind, Enterprise, Site, Tag
 from store import (
     alerts,
     beats,
+    catalogue,
     cityclock,
     forecasts,
     indices,
@@ -51,15 +52,15 @@ class TestSeries:
         first = series.register(connection, [pv, plan])
         again = series.register(connection, [replace(pv, owner="works"), plan])
         assert again == first == series.ids(connection)
-        table = series.catalogue(connection).set_index("key")
+        table = catalogue.search(connection).set_index("key")
         row = table.loc["demo/pv-001/p_mw"]
-        assert (row.id, row.owner, row.unit, row.resolution) == (first[pv.key], "works", "MW", STEP)
+        assert (row.owner, row.unit, row.resolution) == ("works", "MW", STEP)
         assert not row.simulated
         assert table.loc["demo/pv-001/p_mw@forecast"].resolution is pd.NaT
 
     def test_nothing_registered(self, connection: Connection) -> None:
         assert series.register(connection, []) == {}
-        assert series.catalogue(connection).empty
+        assert catalogue.search(connection).empty
 
     def test_a_variable_never_changes_its_unit(self, connection: Connection) -> None:
         pv = Series("demo", "pv-001", "p_mw")
