@@ -28,6 +28,7 @@ from core.errors import DecodeError, StoreUnavailableError, TooLargeError
 from ingest import bodies
 from ingest.admission import READINGS, admit
 from ingest.columns import BadRow, Columns
+from ingest.quality import History, Tolerances
 from ingest.uploads import PIECE_BYTES, Content, Limits, Upload
 from store import machines, quarantine
 
@@ -40,6 +41,9 @@ PATIENCE_S = 60.0
 """How long a sender may pause within its body."""
 
 RETRY_AFTER_S = 5
+
+TOLERANCES = Tolerances(neighbours=False)
+"""The reading before one may have come another way."""
 LONGEST_KEY = 200
 
 _DRAINED_BYTES = 64 * 1024 * 1024
@@ -97,14 +101,20 @@ class Intake:
         self.sink = StoreSink(city.database)
         self._tag_map = LiveTagMap(city.database, with_keys=True)
         self._map_lock = threading.Lock()  # a tag map grows, and not under the eyes of others
+        self._history: History | None = None
         self._workers = CapacityLimiter(AT_ONCE)
 
-    def map_piece(self, columns: Columns) -> tuple[np.ndarray, list[BadRow]]:
+    def map_piece(self, columns: Columns, received_us: int) -> tuple[np.ndarray, list[BadRow]]:
         """A piece as readings, unknown devices of a profile taken in; raises StoreError."""
         with self._map_lock:
+            if self._history is None:
+                self._history = History()
+                self._history.seed(self.sink.latest())
             tag_map = self._tag_map()
             admit(columns.names, READINGS, tag_map, self.sink)
-            return tag_map.map_columns(columns)
+            return tag_map.map_columns(
+                columns, received_us=received_us, history=self._history, tolerances=TOLERANCES
+            )
 
     async def serve(self, request: Request, account: Account) -> Response:
         """Read the body to its end; the report, or the sentence that says what is wrong."""

@@ -204,7 +204,8 @@ class LiveTagMap:
                 return self._held
             described_at, newest = sites.saved_at(connection), devices.newest(connection)
             if self._keys is not None:
-                self._keys.update(series.ids(connection))
+                known = next(reversed(self._keys.values()), 0)
+                self._keys.update(series.ids(connection, after=known))
             held = self._held
             if held is None or described_at != self._described_at:
                 held = _tag_map(connection, self._keys)

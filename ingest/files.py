@@ -20,7 +20,7 @@ from ingest.columns import Columns
 from ingest.filemapping import PLAIN, FileMapping
 from ingest.mapping import TagMap
 from ingest.protocols import Protocols, find
-from ingest.quality import STANDARD
+from ingest.quality import STANDARD, History
 from ingest.sinks import Sink
 
 _log = logging.getLogger(__name__)
@@ -63,10 +63,11 @@ def import_file(
     report = ImportReport()
     bad_rows = BadRows(f"file/{path.name}", received_at)
     rejected: list[Rejected] = []
+    history = History()  # of this file: how its values follow each other
     for piece in protocol.read(path, mapping):
         columns = without_future(piece, to_us(received_at))
         admit(columns.names, READINGS, tag_map, sink)
-        batch, unmapped = tag_map.map_columns(columns)
+        batch, unmapped = tag_map.map_columns(columns, history=history)
         stored, duplicates = sink.write(batch) if len(batch) else (0, 0)
         rejected += bad_rows.take([*columns.bad, *unmapped])
         report = ImportReport(

@@ -25,7 +25,7 @@ from core.timeaxis import MICROSECOND
 from core.variables import VARIABLES
 from ingest.columns import BY_KEY, BadRow, Columns
 from ingest.decoded import Name
-from ingest.quality import range_flags
+from ingest.quality import STANDARD, History, Tolerances, clock_flags, range_flags
 from ingest.registration import Registrar
 from ingest.rules import Rules, converted
 
@@ -209,10 +209,18 @@ class TagMap:
         kept = tuple(places) if problems else None
         return Resolved(series_id, rule, device_number, kept, tuple(problems))
 
-    def map_columns(self, columns: Columns) -> tuple[np.ndarray, list[BadRow]]:
+    def map_columns(
+        self,
+        columns: Columns,
+        *,
+        received_us: int | None = None,
+        history: History | None = None,
+        tolerances: Tolerances = STANDARD,
+    ) -> tuple[np.ndarray, list[BadRow]]:
         """A piece of a file as READING_DTYPE (n,), and its rows that could not be mapped.
 
-        There is no time of arrival, hence no CLOCK_SKEW and no LATE.
+        received_us: city time of arrival; None where it says nothing, as of a file: then there is
+        no CLOCK_SKEW and no LATE. history: what came before, for the flags that follow from it.
         """
         resolved = self._resolve(columns.names)
         count = len(columns.names)
@@ -234,6 +242,10 @@ class TagMap:
         batch["ts_us"] = columns.ts_us[kept]
         batch["value"] = value
         batch["quality"] = columns.quality[kept] | range_flags(value, rules)
+        if received_us is not None:
+            batch["quality"] |= clock_flags(received_us - batch["ts_us"], tolerances)
+        if history is not None:
+            batch["quality"] |= history.flags(batch, rules, neighbours=tolerances.neighbours)
         bad = np.setdiff1d(np.arange(len(columns.code)), kept, assume_unique=True)
         return batch, columns.bad_rows(bad, reasons)
 

@@ -23,11 +23,12 @@ from ingest.badrows import BadRows, Reason
 from ingest.bodies import Body
 from ingest.columns import BadRow, Columns
 from ingest.files import without_future
-from ingest.quality import STANDARD, clock_flags
 from ingest.sinks import Sink
 
-MapPiece = Callable[[Columns], tuple[np.ndarray, list[BadRow]]]
-"""A piece as READING_DTYPE (n,), and its rows that could not be mapped."""
+MapPiece = Callable[[Columns, int], tuple[np.ndarray, list[BadRow]]]
+"""A piece and its time of arrival (microseconds since 1970 UTC) as READING_DTYPE (n,), and its rows
+that could not be mapped.
+"""
 
 PIECE_BYTES = 4 * 1024 * 1024
 """Bytes of a body, unpacked, that become readings at once: some 50,000 rows."""
@@ -169,9 +170,8 @@ class Upload:
                 raise TooLargeError(_too_large("rows", self._limits.rows))
             self._rows += columns.rows
             columns = without_future(columns, self._now_us)
-            batch, unmapped = self._map_piece(columns)
+            batch, unmapped = self._map_piece(columns, self._now_us)
             if len(batch):
-                batch["quality"] |= clock_flags(self._now_us - batch["ts_us"], STANDARD)
                 stored, duplicates = self._sink.write(batch)
                 self._stored += stored
                 self._duplicates += duplicates

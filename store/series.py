@@ -57,9 +57,9 @@ def register(connection: Connection, series: Iterable[Series]) -> dict[str, int]
     return {key: there.id for key, there in known(connection, list(wanted)).items()}
 
 
-def ids(connection: Connection) -> dict[str, int]:
-    """The id of every series by its key."""
-    return dict(connection.execute(_SQL["ids"]).fetchall())
+def ids(connection: Connection, *, after: int = 0) -> dict[str, int]:
+    """The id of every series by its key, in order; of those behind the id ``after``."""
+    return dict(connection.execute(_SQL["ids"], {"after": after}).fetchall())
 
 
 def known(connection: Connection, keys: Sequence[str]) -> dict[str, Known]:

@@ -17,7 +17,7 @@ SET owner = excluded.owner, timezone = excluded.timezone, simulated = excluded.s
     resolution = excluded.resolution;
 
 -- name: ids
-SELECT key, id FROM series ORDER BY id;
+SELECT key, id FROM series WHERE id > %(after)s ORDER BY id;
 
 -- name: known
 SELECT key, id, variable, unit, timezone, resolution FROM series WHERE key = ANY(%(keys)s::text[]);

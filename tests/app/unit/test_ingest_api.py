@@ -177,6 +177,14 @@ def test_who_guesses_has_to_wait(shared_city, token):
     assert found.name == "gateway"
 
 
+def test_the_gate_makes_who_guesses_wait(shared_city, served, token):
+    with served(small(shared_city, Limits())) as address, gateway(address, token) as client:
+        guesses = [post(client, b"", Authorization=f"Bearer {n}") for n in range(21)]
+        assert [g.status_code for g in guesses] == [401] * 20 + [429]
+        assert 0 < int(guesses[-1].headers["retry-after"]) <= 61
+        assert post(client, b"").status_code == 429
+
+
 # --- what --------------------------------------------------------------------------------------
 
 AS_CSV = "device,tag,unit,ts,value\n" + "".join(
@@ -364,6 +372,16 @@ def test_the_same_key_with_another_content_is_a_conflict(client, shared_city):
     other = new_token(shared_city.database, "other-gateway", label="", now=wall_now(), days=1)[1]
     answer = post(client, ndjson([row(2)]), Idempotency_Key="a", Authorization=f"Bearer {other}")
     assert answer.json()["accepted"] == 1  # a key is its sender's own
+
+
+def test_a_jump_from_one_request_to_the_next_is_flagged(shared_city, served, token):
+    empty(shared_city.database)
+    with served(small(shared_city, Limits())) as address, gateway(address, token) as client:
+        for second, value in ((0, 20.0), (60, 20.1), (120, 59.0)):
+            reading = {"series": "tiny/weather/temp_air", "ts": row(second)["ts"], "value": value}
+            assert post(client, ndjson([reading])).json()["accepted"] == 1
+    jump = Quality.RATE_OF_CHANGE
+    assert [Quality(q) & jump for *_, q in table(shared_city.database)] == [0, 0, jump]
 
 
 def test_without_a_key_duplicates_are_counted(client):
