@@ -30,7 +30,14 @@ PAGES = {
     "dispatch": "/app/dispatch",
     "environment": "/app/environment",
     "carbon": "/app/carbon",
+    "data": "/app/data",
 }
+SPEAKERS = {
+    "hj212": "demo/564447524944323132000001/pm2_5",
+    "sunspec": "demo/sandbox-sunspec-01/p_mw",
+    "ocpp": "demo/sandbox-post-01/e_import_register_mwh",
+}
+"""Protocols without a broker, and a series of the sandbox's device that speaks each."""
 
 
 def when(found: dict[str, Any], name: str) -> datetime:
@@ -55,6 +62,23 @@ def test_readings_keep_arriving_over_mqtt(city: RunningCity) -> None:
     city.wait_until("newer readings", lambda: when(city.ready(), "last_reading") > before)
     age = city.ready()["age_of_last_reading_s"]
     assert age < 3600, f"the newest reading is {age} city seconds old"
+
+
+def test_devices_of_every_protocol_take_themselves_in(city: RunningCity) -> None:
+    def found(*arguments: str) -> list[dict[str, Any]]:
+        out = city.run(*arguments, "--json")
+        assert out.returncode == 0, out.stderr
+        rows: list[dict[str, Any]] = json.loads(out.stdout)
+        return rows
+
+    def values() -> dict[str, Any]:
+        rows = [r for key in SPEAKERS.values() for r in found("series", "search", key)]
+        return {row["key"]: row["value"] for row in rows if row["value"] is not None}
+
+    city.wait_until("a reading by every protocol", lambda: len(values()) == len(SPEAKERS))
+    registered = {r["device"] for r in found("ingest", "devices") if r["state"] == "registered"}
+    assert {key.split("/")[1] for key in SPEAKERS.values()} <= registered
+    city.wait_until("a car at the charger", lambda: found("charging", "sessions"), timeout_s=240.0)
 
 
 def test_what_cannot_be_read_is_in_quarantine_with_its_reason(city: RunningCity) -> None:
