@@ -166,6 +166,10 @@ class StoreSink:
             beats.beat(connection, receiver, at, gap=self._pause)
 
 
+_LATECOMERS = 10_000
+"""Series ids that are read once more: one may be committed after a higher one."""
+
+
 class LiveTagMap:
     """The tag map of the city, kept up with the catalogue while it is in use.
 
@@ -181,6 +185,7 @@ class LiveTagMap:
         self._database = database
         self._every_s = every_s
         self._keys: dict[str, int] | None = {} if with_keys else None
+        self._newest_id = 0
         self._next = 0.0
         self._held: TagMap | None = None
         self._version = 0
@@ -204,8 +209,9 @@ class LiveTagMap:
                 return self._held
             described_at, newest = sites.saved_at(connection), devices.newest(connection)
             if self._keys is not None:
-                known = next(reversed(self._keys.values()), 0)
-                self._keys.update(series.ids(connection, after=known))
+                fresh = series.ids(connection, after=self._newest_id - _LATECOMERS)
+                self._keys.update(fresh)
+                self._newest_id = max(fresh.values(), default=self._newest_id)
             held = self._held
             if held is None or described_at != self._described_at:
                 held = _tag_map(connection, self._keys)
