@@ -11,6 +11,7 @@ from app.bookkeeping import Bookkeeping
 from app.dispatcher import Dispatcher
 from app.foresight import Foresight
 from app.housekeeping import Housekeeping
+from app.registers import Registers
 from app.scheduler import Job
 from app.scheduler import run as run_scheduler
 from app.settings import Settings
@@ -29,6 +30,7 @@ def jobs_of(
     books: Bookkeeping,
     watch: AlertWatch,
     keeping: Housekeeping,
+    registers: Registers,
 ) -> list[Job]:
     """The jobs with their fixed ids.
 
@@ -69,6 +71,13 @@ def jobs_of(
         ),
         Job("books", HOUR, lambda: books.hourly(now()), offset=3 * MINUTE, lane="books"),
         Job("totals", QUARTER_HOUR, lambda: books.totals(now()), offset=MINUTE, lane="books"),
+        Job(
+            "registers",
+            QUARTER_HOUR,
+            lambda: registers.quarterly(now()),
+            offset=MINUTE,
+            lane="books",
+        ),
         Job("retention", DAY, lambda: keeping.prune(now()), offset=HOUR, lane="books"),
     ]
 
@@ -92,7 +101,7 @@ def run(settings: Settings, city: City, stop: threading.Event) -> None:
         watch.check(city.now())
 
     run_scheduler(
-        jobs_of(city, foresight, dispatcher, books, watch, keeping),
+        jobs_of(city, foresight, dispatcher, books, watch, keeping, Registers(city)),
         city.clock,
         city.database,
         stop,
