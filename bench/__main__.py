@@ -6,6 +6,7 @@ Ratios travel between machines, seconds do not: both sides of a ratio are measur
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import os
 import platform
@@ -53,8 +54,15 @@ def _line(row: dict[str, Any]) -> str:
 
 def main() -> int:
     """Run all, or only those named on the command line; without names the table is written."""
+    parser = argparse.ArgumentParser(prog="bench", description=main.__doc__)
+    parser.add_argument("names", nargs="*", help="as in bench/NAME_bench.py")
+    parser.add_argument("--minutes", help="how long the replay takes; 1 unless said")
+    asked = parser.parse_args()
+    if asked.minutes:
+        os.environ["VERDIGRID_BENCH_REPLAY_MINUTES"] = asked.minutes
     found = sorted(p.stem for p in Path(__file__).parent.glob("*_bench.py"))
-    wanted = [name for name in found if not sys.argv[1:] or name in sys.argv[1:]]
+    named = {name.removesuffix("_bench") + "_bench" for name in asked.names}
+    wanted = [name for name in found if not named or name in named]
     if not wanted:
         print(f"No benchmark of that name; there are {', '.join(found)}.", file=sys.stderr)
         return 1

@@ -106,16 +106,16 @@ class Timed(Table):
 
 
 @contextmanager
-def database() -> Iterator[Database]:
+def server() -> Iterator[EmbeddedServer]:
     """A new embedded server with the schema."""
     folder = Path(tempfile.mkdtemp(prefix="verdigrid-bench-"))
-    server = EmbeddedServer.start(folder)
+    started = EmbeddedServer.start(folder)
     try:
-        with Database(server.url) as opened:
+        with Database(started.url) as opened:
             migrate(opened)
-            yield opened
+        yield started
     finally:
-        server.stop()
+        started.stop()
         shutil.rmtree((folder / "cluster").resolve())
         shutil.rmtree(folder)
 
@@ -196,7 +196,7 @@ def city() -> Iterator[City]:
     """A broker, a database with its days made, and SERIES devices."""
     known = [Series("bench", f"m-{i:07d}", "p_mw") for i in range(SERIES)]
     tags = [Tag(device(i), "p", "kW", one.key) for i, one in enumerate(known)]
-    with database() as opened, broker() as started:
+    with server() as served, Database(served.url) as opened, broker() as started:
         with opened.connection() as connection:
             ids = series.register(connection, known)
             days = range(FIRST_S, FIRST_S + 40 * 86_400, 86_400)
