@@ -21,9 +21,6 @@ from store import sqltext
 from store.database import Connection, savepoint
 
 _SQL = sqltext.load("backend")
-_PACKED = timedelta(days=7)
-"""Of packed chunks: a week of quarter-hours is 672 rows a series, of hours 168. A packed segment
-holds one series and pays from 100 rows on; a day has but 96 quarter-hours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +156,8 @@ class Timescale:
         if _one(connection, "license") != "timescale":
             return []
         connection.execute(_SQL["patience_of_session"])
-        connection.execute(_SQL["columnstore"].format(interval=Literal(_PACKED)))
+        if not _one(connection, "packs") and _tried(connection, _SQL["columnstore"]) is None:
+            return []
         grown: dict[str, None] = {}
         for (name,) in connection.execute(_SQL["loose_chunks"], {"before": before}).fetchall():
             joined = _tried(connection, _SQL["pack"].format(chunk=Literal(name)))
@@ -226,7 +224,7 @@ def _named(name: str) -> SQL | Composed:
     return SQL(".").join(Identifier(part.strip('"')) for part in name.split("."))
 
 
-def _tried(connection: Connection, statement: Composed) -> Any:
+def _tried(connection: Connection, statement: SQL | Composed) -> Any:
     """What the statement gave (True without rows); None when others hold what it needs."""
     try:
         cursor = connection.execute(statement)

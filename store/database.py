@@ -27,7 +27,8 @@ _CONNECT_TIMEOUT_S = 5  # for each address of the host: localhost has two
 _OPTIONS: dict[str, Any] = {
     "application_name": "verdigrid",
     "connect_timeout": _CONNECT_TIMEOUT_S,
-    "options": "-c timezone=UTC",
+    # TimescaleDB refuses to change many packed readings at once, as retention and corrections do.
+    "options": "-c timezone=UTC -c timescaledb.max_tuples_decompressed_per_dml_transaction=0",
     # Without these a client waits for hours on a server whose machine went away.
     "keepalives_idle": 30,
     "keepalives_interval": 10,

@@ -28,7 +28,17 @@ from core.timeaxis import DAY, HOUR, MICROSECOND, QUARTER_HOUR, floor_to, from_u
 from store import backend, copybinary, locks, sqltext
 from store.database import Connection, Database
 
-__all__ = ["LEVELS", "LOCK_NAME", "SETTLE", "Level", "Refreshed", "mark", "refresh", "rolled_to"]
+__all__ = [
+    "LEVELS",
+    "LOCK_NAME",
+    "SETTLE",
+    "Level",
+    "Refreshed",
+    "mark",
+    "refresh",
+    "refresh_under",
+    "rolled_to",
+]
 
 LOCK_NAME = "roll-ups"
 """Held while roll-ups are made, and while what they are made of is deleted."""
@@ -99,11 +109,13 @@ def refresh(database: Database, now: datetime, *, settle: timedelta = SETTLE) ->
     StoreUnavailableError when a transaction that writes readings does not end.
     """
     with locks.held(database, LOCK_NAME) as lock:
-        return _refresh(lock.connection, now - settle) if lock else None
+        return refresh_under(lock, now, settle=settle) if lock else None
 
 
-def _refresh(connection: Connection, until: datetime) -> Refreshed:
-    connection.execute(_SQL["announce"], {"before": floor_to(until, HOUR)})
+def refresh_under(lock: locks.Held, now: datetime, *, settle: timedelta = SETTLE) -> Refreshed:
+    """``refresh`` by somebody who holds LOCK_NAME already."""
+    connection = lock.connection
+    connection.execute(_SQL["announce"], {"before": floor_to(now - settle, HOUR)})
     done, announced = _state(connection)
     if done < announced:
         _wait_for_writers(connection)

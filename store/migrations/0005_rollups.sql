@@ -83,6 +83,16 @@ CREATE TABLE reading_latest (
 ) WITH (fillfactor = 60);
 COMMENT ON TABLE reading_latest IS 'never newer than reading; may be older by a moment';
 
+-- How fine the readings of a series are: a meter that sends a value for each quarter-hour has its
+-- readings kept for as long as other series their roll-ups to 15 minutes.
+CREATE FUNCTION fineness(resolution interval) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE
+    WHEN resolution >= interval '1 day' THEN 'day'
+    WHEN resolution >= interval '1 hour' THEN 'hour'
+    WHEN resolution >= interval '15 minutes' THEN '15min'
+    ELSE 'raw' -- instants, too
+END;
+
 CREATE TABLE retention (
     kind text NOT NULL, -- core.sites.AssetKind; '*' for all that have no row of their own
     level text NOT NULL CHECK (level IN ('raw', '15min', 'hour', 'day')),
@@ -93,11 +103,12 @@ COMMENT ON COLUMN retention.keep IS 'null: for ever';
 INSERT INTO retention (kind, level)
 SELECT '*', level FROM unnest(ARRAY['raw', '15min', 'hour', 'day']) AS level;
 
--- What has been deleted. Roll-ups of that time are never computed anew: what they were made of is
--- gone.
+-- What has been deleted, readings of that fineness and roll-ups of that level. Roll-ups made of it
+-- are never counted anew.
 CREATE TABLE retention_done (
     kind text NOT NULL, -- '' for series of no known asset
+    held_in text NOT NULL, -- the table
     level text NOT NULL,
     before timestamptz NOT NULL,
-    PRIMARY KEY (kind, level)
+    PRIMARY KEY (kind, held_in, level)
 );

@@ -87,10 +87,16 @@ VACUUM (FREEZE, ANALYZE) {part};
 -- name: license
 SELECT current_setting('timescaledb.license', true);
 
+-- name: packs
+SELECT compression_enabled FROM timescaledb_information.hypertables
+WHERE format('%I.%I', hypertable_schema, hypertable_name)::regclass = 'reading'::regclass;
+
 -- name: columnstore
+-- A packed segment holds one series of one chunk, and pays from 100 rows on. A day has but 96
+-- quarter-hours; of a week there are 672, and 168 hours.
 ALTER TABLE reading SET (
     timescaledb.enable_columnstore, timescaledb.segmentby = 'series_id', timescaledb.orderby = 'ts',
-    timescaledb.compress_chunk_time_interval = {interval}
+    timescaledb.compress_chunk_time_interval = '7 days'
 );
 
 -- name: loose_chunks

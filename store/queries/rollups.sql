@@ -118,7 +118,8 @@ INSERT INTO rollup_todo (series_id, hour) SELECT DISTINCT series_id, hour FROM t
 WITH left_alone AS (
     DELETE FROM rollup_todo d
     USING series s LEFT JOIN asset a ON a.id = s.asset, retention_done f
-    WHERE s.id = d.series_id AND f.level = 'raw' AND f.kind = coalesce(a.kind, '')
+    WHERE s.id = d.series_id AND f.held_in = 'reading'
+      AND f.level = fineness(s.resolution) AND f.kind = coalesce(a.kind, '')
       AND d.hour < f.before + interval '2 days'
     RETURNING d.series_id, d.hour, least(d.hour + interval '1 hour', f.before) AS until
 )
