@@ -146,6 +146,13 @@ def _asset(tree: dict[str, Any]) -> Asset:
 
 def _profile(tree: dict[str, Any]) -> DeviceProfile:
     tags = _each(tree, "tags", _profile_tag)
+    lengths: dict[str, float] = {}
+    for tag in tags:
+        if lengths.setdefault(tag.variable, tag.resolution_s) != tag.resolution_s:
+            raise ConfigurationError(
+                f"two tags measure {tag.variable!r} over different intervals, which would meet "
+                "in one series."
+            )
     return DeviceProfile(**tree | {"kind": AssetKind(tree["kind"]), "tags": tags})
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from core.errors import ConfigurationError
 from core.series import Series, SeriesKind
-from core.sites import Asset, AssetKind, Enterprise, Site, Tag
+from core.sites import Asset, AssetKind, DeviceProfile, Enterprise, Link, ProfileTag, Site, Tag
 from core.sitetree import from_tree, to_tree
 from core.variables import VARIABLES
 
@@ -235,3 +235,52 @@ def test_whatever_stands_in_a_field_it_is_read_or_refused(data: st.DataObject, v
     except ConfigurationError:
         return
     assert from_tree(json.loads(json.dumps(to_tree(site))), NETWORK) == site
+
+
+PROFILE = DeviceProfile(
+    "air",
+    "hj212",
+    "A11*",
+    AssetKind.AIR_STATION,
+    (ProfileTag("a34004-Avg@2051", "pm2_5", "µg/m3", 300.0), ProfileTag("x", "pm10", "mg/m3")),
+    register=True,
+    district="north",
+    parameters={"password": "123456", "keep": ["*-Avg@2051"]},
+)
+LINK = Link("sunspec", "pv-7", "10.0.7.20", 502, 10.0, {"unit": 1})
+
+
+def test_profiles_and_links_come_back() -> None:
+    site = Site(
+        "demo",
+        "",
+        "",
+        "UTC",
+        0.0,
+        0.0,
+        True,
+        "",
+        (),
+        (),
+        (),
+        (),
+        profiles=(PROFILE,),
+        links=(LINK,),
+    )
+    assert from_tree(json.loads(json.dumps(to_tree(site))), "") == site
+
+
+@pytest.mark.parametrize(
+    ("tag", "said"),
+    [
+        ({"tag": "t", "variable": "nothing", "unit": "MW"}, "nothing"),
+        ({"tag": "t", "variable": "p_mw", "unit": "bar"}, "bar"),
+        ({"tag": "t", "variable": "pm2_5", "unit": "µg/m3", "resolution_s": 3600.0}, "one series"),
+    ],
+)
+def test_a_profile_of_no_use_is_named(tag: dict[str, Any], said: str) -> None:
+    site = Site("demo", "", "", "UTC", 0.0, 0.0, True, "", (), (), (), (), profiles=(PROFILE,))
+    tree = json.loads(json.dumps(to_tree(site)))
+    tree["profiles"][0]["tags"].append(tag)
+    with pytest.raises(ConfigurationError, match=said):
+        from_tree(tree, "")

@@ -10,13 +10,15 @@ import psycopg
 import pytest
 
 from app.wiring import StoreSink
-from core.sites import Tag
+from core.sites import AssetKind, DeviceProfile, ProfileTag, Tag
 from core.timeaxis import parse
 from ingest.files import ImportReport, import_file
 from ingest.inbox import Inbox
 from ingest.mapping import TagMap
-from ingest.pipeline import BatchSettings, Message, Pipeline
+from ingest.messages import Message
+from ingest.pipeline import BatchSettings, Pipeline, Status
 from ingest.protocols import find
+from ingest.registration import Registrar
 from store import readings, series
 from store.database import Database
 
@@ -102,3 +104,36 @@ def test_whatever_comes_can_be_quarantined(database, stored_map, received_at):
     with psycopg.connect(database._url) as connection:
         payloads = connection.execute("SELECT payload FROM quarantine").fetchall()
     assert {bytes(p) for (p,) in payloads} == {m.payload for m in messages}
+
+
+AIR = DeviceProfile(
+    "air", "senml", "urn:dev:air-*", AssetKind.AIR_STATION,
+    (ProfileTag("pm2_5", "pm2_5", "µg/m3", 60.0),), register=True,
+)  # fmt: skip
+
+
+def test_two_receivers_side_by_side_meet_the_same_strangers(database, received_at):
+    """Both get every message, as after a lost acknowledgement; each reading is there once."""
+    first_s = int(parse(START).timestamp())
+    packs = [
+        [{"n": f"urn:dev:air-{i % 20}:pm2_5", "bt": first_s + 60 * (i // 20), "v": i}]
+        for i in range(400)
+    ]
+    messages = [Message("senml/demo/g", json.dumps(p).encode(), received_at) for p in packs]
+    statuses: list[Status] = []
+
+    def receive(order: list[Message]) -> None:
+        tag_map = TagMap(registrar=Registrar("demo", (AIR,)))
+        statuses.append(run(database, tag_map, order)[0])
+
+    threads = [threading.Thread(target=receive, args=(o,)) for o in (messages, messages[::-1])]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert sum(s.stored for s in statuses) == 400
+    assert sum(s.stored + s.duplicates for s in statuses) == 800
+    assert [s.quarantined for s in statuses] == [0, 0]
+    with database.connection() as connection:
+        known = [key for key in series.ids(connection) if key.startswith("demo/urn-dev-air-")]
+    assert len(known) == 20
