@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from itertools import count
 from typing import Any, Protocol
 
@@ -291,7 +292,7 @@ class _Rows:
         except (KeyError, TypeError, IndexError):
             usual = False
         if usual:
-            yield self._devices.columns(_batch(columns), line, bad)
+            yield _kept_whole(self._devices.columns(_batch(columns), line, bad), rows, line, bad)
             return
         objects = [isinstance(row, dict) for row in rows]
         for place in (i for i, fine in enumerate(objects) if not fine):
@@ -309,7 +310,30 @@ class _Rows:
         chosen = [row for row, wanted in zip(rows, mask, strict=True) if wanted]
         names = (*_TEXTS, "value", "quality")
         columns = {name: [row.get(name) for row in chosen] for name in names}
-        return table.columns(_batch(columns), line[np.array(mask, dtype=bool)], bad)
+        own = line[np.array(mask, dtype=bool)]
+        return _kept_whole(table.columns(_batch(columns), own, bad), chosen, own, bad)
+
+
+def _kept_whole(found: Columns, rows: list[Any], line: np.ndarray, before: list[BadRow]) -> Columns:
+    """``found``, its bad rows behind ``before`` with all their objects held.
+
+    A text has no place in a column of numbers; it must not be lost with the row, for a person may
+    mend it.
+    """
+    places = {int(number): place for place, number in enumerate(line)} if found.bad else {}
+    for i, one in enumerate(found.bad[len(before) :], len(before)):
+        if one.text:
+            held = {name: _shown(cell) for name, cell in rows[places[one.line]].items()}
+            cells = orjson.loads(one.text)["cells"] | held
+            found.bad[i] = replace(one, text=orjson.dumps({"cells": cells}).decode())
+    return found
+
+
+def _shown(cell: Any) -> str:
+    """A cell as text."""
+    if cell is None:
+        return ""
+    return cell if isinstance(cell, str) else orjson.dumps(cell).decode()
 
 
 def _batch(columns: dict[str, list[Any]]) -> pa.RecordBatch:

@@ -74,6 +74,21 @@ def test_signs_of_json_inside_of_names_are_no_signs(size):
     assert bad == {}
 
 
+@pytest.mark.parametrize(("body", "write"), [(NdjsonBody, ndjson), (JsonBody, orjson.dumps)])
+def test_a_bad_row_is_kept_with_all_that_it_said(body, write):
+    rows = [reading("12,5", hint="Thursday"), reading(1), 3, reading([1, 2]), reading(1, tag=7)]
+    taker = body()
+    parts = [*taker.feed(write(rows)), *taker.close()]
+    kept = {b.line: json.loads(b.text) for part in parts for b in part.bad}
+    assert sorted(kept) == [1, 3, 4, 5]
+    assert kept[3] == {"text": "3"}
+    assert (kept[1]["cells"]["value"], kept[1]["cells"]["hint"]) == ("12,5", "Thursday")
+    assert (kept[4]["cells"]["value"], kept[5]["cells"]["tag"]) == ("[1,2]", "7")
+    usual = body()
+    (part, *_) = [p for p in usual.feed(write([reading("12,5"), reading(1)])) if p.rows]
+    assert json.loads(part.bad[0].text)["cells"]["value"] == "12,5"
+
+
 BAD = [
     (reading("1"), "value is not a finite number"),
     (reading(True), "value is not a finite number"),
