@@ -4,11 +4,18 @@ For a city without a broker of its own. It listens on loopback, keeps sessions a
 QoS 1 messages over a restart, and has none of the limits by which mosquitto's defaults silently
 drop acknowledged messages (max_inflight_messages 20, max_queued_messages 1000).
 
-What survives: with both programs a restart by signal loses nothing. Killed outright, mosquitto
-loses what came after its last save, which it does every second; amqtt, started by
-ingest/durable_amqtt.py, acknowledges a message after it stands in a file and loses nothing that
-the operating system has not lost. Sessions without a limit mean that a receiver that never comes
-back lets the queue grow until the memory (mosquitto) or the disk (amqtt) is full.
+What survives: with both programs a restart by signal loses nothing. mosquitto keeps everything in
+memory and saves a picture of it every one to two seconds; killed outright, or without power, it
+loses what it acknowledged since (measured: 0.1 to 1.6 s). Saving after every change would not
+help: it acknowledges before it saves, and counts only what is queued, not what is under way.
+amqtt, started by ingest/durable_amqtt.py, acknowledges a message after it stands in a file and
+loses nothing that the operating system has not lost.
+
+What it costs: a message that waits in mosquitto takes its size and some 350 bytes of memory, and
+each save writes all of them, in 0.5 s for a million small ones, in which nobody is served. When a
+receiver is away for so long that millions wait, that is what one feels first. Sessions without a
+limit mean that a receiver that never comes back lets the queue grow until the memory (mosquitto)
+or the disk (amqtt) is full.
 """
 
 from __future__ import annotations

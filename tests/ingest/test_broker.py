@@ -7,6 +7,7 @@ import signal
 import socket
 import threading
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import paho.mqtt.client as paho
@@ -14,7 +15,12 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
 from core.errors import ServiceError
-from ingest.broker import Broker, BrokerKind, mosquitto_program
+from ingest import mqtt_wire as wire
+from ingest.broker import MAX_PACKET, Broker, BrokerKind, mosquitto_program
+from ingest.inbox import Inbox
+from ingest.mqtt_access import Access
+from ingest.mqtt_session import Session, SessionSettings
+from ingest.mqtt_wire import Version
 
 
 def test_it_answers_on_loopback_and_goes_when_asked(broker, broker_kind):
@@ -123,6 +129,97 @@ def test_retained_messages_survive_and_go_to_subscribers_only(broker, start_brok
         time.sleep(0.02)
     closed(battery)
     assert got == {"battery": [("verdigrid/setpoints/b", b"plan")], "receiver": []}
+
+
+@pytest.mark.broker
+@pytest.mark.skipif(mosquitto_program() is None, reason="the program mosquitto is not installed")
+@pytest.mark.parametrize("version", list(Version))
+def test_a_hundred_thousand_messages_wait_for_who_is_away(start_broker, version):
+    """mosquitto's defaults keep 1,000 and drop the rest after having acknowledged it."""
+    broker = start_broker(BrokerKind.MOSQUITTO)
+    settings = SessionSettings(Access(port=broker.port), version=version, buffer=200_000)
+    taker(settings, [])  # subscribes, and leaves
+    flood(broker.port, [b"%d" % n for n in range(100_000)])
+    broker.stop()
+    start_broker(BrokerKind.MOSQUITTO, broker.port)
+    got: list[bytes] = []
+    taker(settings, got, wanted=100_000)
+    assert got == [b"%d" % n for n in range(100_000)]
+
+
+@pytest.mark.broker
+@pytest.mark.skipif(mosquitto_program() is None, reason="the program mosquitto is not installed")
+@pytest.mark.parametrize("version", list(Version))
+def test_more_under_way_than_there_are_packet_ids(start_broker, version):
+    """A receiver whose store is away holds 80,000 messages; of MQTT 3.1.1 ids come twice then.
+
+    Acknowledged in order, each is acknowledged once: half of them now, the other half comes again.
+    """
+    broker = start_broker(BrokerKind.MOSQUITTO)
+    settings = SessionSettings(Access(port=broker.port), version=version, buffer=200_000)
+    numbers = [b"%d" % n for n in range(80_000)]
+    taker(settings, [])
+    flood(broker.port, numbers)
+    first: list[bytes] = []
+    under_way = 65_535 if version is Version.V5 else 80_000  # MQTT 5 agrees on how many
+    taker(settings, first, wanted=under_way, acknowledged=40_000)
+    assert first == numbers[:under_way]
+    second: list[bytes] = []
+    taker(settings, second, wanted=40_000)
+    assert second == numbers[40_000:]
+
+
+@pytest.mark.broker
+@pytest.mark.skipif(mosquitto_program() is None, reason="the program mosquitto is not installed")
+def test_a_message_above_the_limit_is_not_acknowledged(start_broker):
+    """message_size_limit would acknowledge it, and drop it."""
+    broker = start_broker(BrokerKind.MOSQUITTO)
+    flood(broker.port, [bytes(MAX_PACKET - 100)])
+    with pytest.raises(OSError, match=r"closed|reset|pipe"):
+        flood(broker.port, [bytes(MAX_PACKET)])
+
+
+def flood(port, payloads):
+    """Publish at QoS 1, as fast as the broker takes it; returns when all are acknowledged."""
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as line:
+        line.sendall(wire.connect("flood", version=Version.V3_1_1, keep_alive_s=0, clean=True))
+        assert line.recv(4) == b"\x20\x02\x00\x00"
+        for begin in range(0, len(payloads), 1_000):
+            part = payloads[begin : begin + 1_000]
+            frames = [
+                wire.publish("t/x", payload, packet_id=n, qos=1, version=Version.V3_1_1)
+                for n, payload in enumerate(part, 1)
+            ]
+            line.sendall(b"".join(frames))
+            left = 4 * len(part)
+            while left:
+                data = line.recv(left)
+                if not data:
+                    raise OSError("closed")
+                left -= len(data)
+
+
+def taker(settings, got, wanted=0, acknowledged=None):
+    """Receive until ``wanted`` messages are in ``got``; acknowledge all, or in the end so many."""
+    subscribed, inbox = threading.Event(), Inbox()
+    session = Session(
+        settings,
+        ["t/#"],
+        lambda: datetime.now(UTC),
+        inbox.put,
+        lambda up, _: subscribed.set() if up else None,
+    )
+    messages = []
+    deadline = time.monotonic() + 20
+    while len(messages) < wanted and time.monotonic() < deadline:
+        taken = inbox.take(0.1)
+        messages += taken
+        if acknowledged is None:
+            session.acknowledge(taken)
+    assert subscribed.wait(5)
+    session.acknowledge(messages[: acknowledged or 0])
+    session.close()
+    got += [message.payload for message in messages]
 
 
 def connected(port, name, topic=None, got=None):
