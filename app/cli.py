@@ -42,6 +42,7 @@ COMMANDS = {
     "account": Command("account", "Who may sign in: add, list, close."),
     "series": Command("series", "Series: search, who is online, gaps, corrections."),
     "site": Command("site", "The description of the city: load, export, show."),
+    "store": Command("store", "Readings at rest: size, roll-ups, how long they are kept."),
     "serve": Command("serve", "Serve the web application, until SIGTERM."),
     "schedule": Command("schedule", "Run the jobs of the city, until SIGTERM."),
     "supervise": Command("supervise", "Keep every process running.", hidden=True),

@@ -7,6 +7,7 @@ import threading
 from datetime import timedelta
 
 from app.alertwatch import AlertWatch
+from app.archive import Archive
 from app.bookkeeping import Bookkeeping
 from app.dispatcher import Dispatcher
 from app.foresight import Foresight
@@ -31,6 +32,7 @@ def jobs_of(
     watch: AlertWatch,
     keeping: Housekeeping,
     registers: Registers,
+    archive: Archive,
 ) -> list[Job]:
     """The jobs with their fixed ids.
 
@@ -79,6 +81,30 @@ def jobs_of(
             lane="books",
         ),
         Job("retention", DAY, lambda: keeping.prune(now()), offset=HOUR, lane="books"),
+        Job(
+            "rollups",
+            QUARTER_HOUR,
+            lambda: archive.rollups(now()),
+            offset=4 * MINUTE,
+            at_least=timedelta(seconds=10),
+            lane="archive",
+        ),
+        Job(
+            "newest",
+            QUARTER_HOUR,
+            lambda: archive.newest(now()),
+            offset=5 * MINUTE,
+            at_least=timedelta(minutes=1),
+            lane="archive",
+        ),
+        Job(
+            "tidy",
+            DAY,
+            lambda: archive.tidy(now()),
+            offset=2 * HOUR,
+            at_least=timedelta(minutes=10),
+            lane="archive",
+        ),
     ]
 
 
@@ -89,11 +115,13 @@ def run(settings: Settings, city: City, stop: threading.Event) -> None:
     books = Bookkeeping(city)
     watch = AlertWatch(city)
     keeping = Housekeeping(city)
+    archive = Archive(city)
 
     def first() -> None:
         """What a newcomer waits for, in the order of its worth, before the jobs take over."""
         now = city.now()
         keeping.beat(now)
+        archive.newest(now)
         books.totals(now)
         books.hourly(now)
         foresight.hourly(now)
@@ -101,7 +129,7 @@ def run(settings: Settings, city: City, stop: threading.Event) -> None:
         watch.check(city.now())
 
     run_scheduler(
-        jobs_of(city, foresight, dispatcher, books, watch, keeping, Registers(city)),
+        jobs_of(city, foresight, dispatcher, books, watch, keeping, Registers(city), archive),
         city.clock,
         city.database,
         stop,

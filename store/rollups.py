@@ -38,6 +38,7 @@ __all__ = [
     "refresh",
     "refresh_under",
     "rolled_to",
+    "waiting",
 ]
 
 LOCK_NAME = "roll-ups"
@@ -100,6 +101,12 @@ def mark(connection: Connection, series_ids: np.ndarray, ts_us: np.ndarray) -> N
 def rolled_to(connection: Connection) -> datetime:
     """Up to when readings are rolled up; late ones since then wait for the next refresh."""
     return _state(connection)[0]
+
+
+def waiting(connection: Connection) -> int:
+    """How many marks of late readings wait for the next refresh; an hour may have several."""
+    row = connection.execute(_SQL["waiting"]).fetchone()
+    return int(row[0]) if row else 0
 
 
 def refresh(database: Database, now: datetime, *, settle: timedelta = SETTLE) -> Refreshed | None:

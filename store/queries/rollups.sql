@@ -7,6 +7,9 @@ COPY rollup_dirty (series_id, hour) FROM STDIN (FORMAT BINARY);
 -- name: state
 SELECT (SELECT min(rolled_to) FROM rollup_state), before FROM rollup_late;
 
+-- name: waiting
+SELECT count(*) FROM rollup_dirty;
+
 -- name: announce
 UPDATE rollup_late SET before = greatest(before, %(before)s);
 

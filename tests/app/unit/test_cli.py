@@ -106,6 +106,7 @@ GROUPS = (
     "series",
     "site",
     "account",
+    "store",
 )
 
 
@@ -530,6 +531,9 @@ def test_every_answer_in_json_can_be_read(
         ["quarantine", "list"],
         ["site", "show"],
         ["account", "list"],
+        ["store", "status"],
+        ["store", "refresh"],
+        ["store", "compress"],
     ):
         said = run(*arguments, "--json")
         assert said.code == 0, said.err
@@ -540,6 +544,18 @@ def test_every_answer_in_json_can_be_read(
     (a, b) = (row for row in rows if row["account"].startswith("scope2."))
     # 0.5 MW for 3 hours are 1.5 MWh; 0.5306 and 0.5827 kg/kWh; decimals stay decimals.
     assert {a["balance"], b["balance"]} == {"795.9", "874.05"}
+
+
+def test_how_long_readings_are_kept(installed: City, run: Run) -> None:
+    kept = json.loads(run("store", "policy", "pv", "raw", "26w", "--json").out)
+    assert {"kind": "pv", "level": "raw", "keep": "182d"} in kept
+    assert json.loads(run("store", "status", "--json").out)["policies"] == kept
+    assert "182d" in run("store", "status").out
+    for keep, left in (("forever", "forever"), ("default", None)):
+        kept = json.loads(run("store", "policy", "pv", "raw", keep, "--json").out)
+        assert [p["keep"] for p in kept if p["kind"] == "pv"] == ([left] if left else [])
+    assert "no length of time" in run("store", "policy", "pv", "raw", "soon").sentence
+    assert "no kind of asset" in run("store", "policy", "windmill", "raw", "90d").sentence
 
 
 def test_a_ledger_that_was_tampered_with_ends_with_2(

@@ -153,7 +153,7 @@ class _Anything:
 
 def test_the_jobs_of_a_city_are_due_when_the_issue_says(city: City) -> None:
     anything = _Anything()
-    jobs = {j.id: j for j in jobs_of(city, *[anything] * 6)}  # type: ignore[arg-type]
+    jobs = {j.id: j for j in jobs_of(city, *[anything] * 7)}  # type: ignore[arg-type]
     assert jobs["day-ahead"].every == DAY
     assert jobs["intraday"].every == timedelta(minutes=15)
     assert jobs["alerts"].every == timedelta(minutes=1)
