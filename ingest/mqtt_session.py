@@ -380,10 +380,12 @@ class _Connection:
         """Always, also where the session is still there: it may be an older version's."""
         settings, filters = self._settings, self._topics
         if settings.share:
-            # A session from the time before it shared would go on getting everything.
-            self._unsent += wire.unsubscribe(2, filters, settings.version)
             filters = [f"$share/{settings.share}/{one}" for one in filters]
         self._ask(wire.subscribe(1, filters, settings.version))
+        if settings.share:
+            # A session from the time before it shared would go on getting everything. Only now:
+            # what is published while nobody subscribes is lost, what comes twice is not.
+            self._unsent += wire.unsubscribe(2, self._topics, settings.version)
 
     def _refuse(self, what: str, reason: int, text: str = "") -> NoReturn:
         words = wire.reason_words(reason, text)
