@@ -158,19 +158,26 @@ def test_a_file_that_is_no_database_is_set_aside(path, damage):
     assert [p.read_bytes() for p in aside] == ([damage] if damage else [])
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> bytes:
+    """The file of a spool that holds a hundred appends."""
+    path = tmp_path_factory.mktemp("whole") / "whole.sqlite"
+    with Spool(path, capacity_bytes=MB) as spool:
+        for number in range(100):
+            spool.append([message(number, 400)])
+    return path.read_bytes()
+
+
 @settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(place=st.integers(0, 60_000), junk=st.binary(min_size=1, max_size=5_000), cut=st.booleans())
-def test_a_torn_file_never_stops_the_start(tmp_path, place, junk, cut):
+def test_a_torn_file_never_stops_the_start(whole, tmp_path, place, junk, cut):
     """Whatever bytes are lost: a spool opens, takes and gives, now and after another start."""
     path = tmp_path / "torn.sqlite"
     for old in tmp_path.iterdir():
         old.unlink()
-    with Spool(path, capacity_bytes=MB) as spool:
-        for number in range(100):
-            spool.append([message(number, 400)])
-    content = path.read_bytes()
+    content = whole
     place %= len(content)
     rest = b"" if cut else content[place + len(junk) :]
     path.write_bytes(content[:place] + (b"" if cut else junk) + rest)

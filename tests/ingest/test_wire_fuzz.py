@@ -62,7 +62,8 @@ def check(name: str, payload: bytes) -> None:
 
 
 def test_every_protocol_is_fuzzed_here_or_in_a_test_of_its_own():
-    texts = [path.read_text() for path in Path(__file__).parent.glob("test_*.py")]
+    tests = Path(__file__).parents[1]
+    texts = [path.read_text() for path in tests.glob("**/test_*.py")]
     fuzzed = [text for text in texts if "@given" in text and "DecodeError" in text]
     for protocol in (*find().messages, *find().files):
         module = protocol.decode if isinstance(protocol, MessageProtocol) else protocol.read
