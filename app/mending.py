@@ -63,7 +63,10 @@ def _replay_all(
         if not held:
             break
         after = held[-1].id
-        letters = [Letter(h.id, h.source, h.payload, h.received_at, h.whole) for h in held]
+        letters = [
+            Letter(h.id, h.source, h.payload, h.received_at, h.whole, "bundle" in h.detail)
+            for h in held
+        ]
         report = replay(letters, found, tag_map, sink, mapping=mapping)
         with city.database.connection() as connection:
             resolved = quarantine.resolve(

@@ -102,6 +102,7 @@ class _Pending:
     """Messages of one source that await their bundle."""
 
     reason: str
+    detail: dict[str, str] = field(default_factory=dict)
     messages: list[Message] = field(default_factory=list)
 
 
@@ -133,10 +134,12 @@ class Overflow:
         for device, message in flooded:
             name = shown(device)
             rate = f"more than {self._quota.readings_per_s:g} readings a second"
-            found = pending.setdefault(name, _Pending(f"{rate} from device {name!r}"))
+            found = pending.setdefault(
+                name, _Pending(f"{rate} from device {name!r}", {"device": name})
+            )
             found.messages.append(message)
         for source, held in pending.items():
-            single.extend(self._bundled(source, held.reason, held.messages))
+            single.extend(self._bundled(source, held))
         return single
 
     def _key(self, name: str) -> _Key:
@@ -157,7 +160,8 @@ class Overflow:
         key.entries += 1.0
         return True
 
-    def _bundled(self, source: str, reason: str, messages: Sequence[Message]) -> list[Rejected]:
+    def _bundled(self, source: str, held: _Pending) -> list[Rejected]:
+        reason, messages = held.reason, held.messages
         key = self._key(source)
         last = messages[-1].received_at
         hour = to_us(last) // _HOUR_US
@@ -171,10 +175,10 @@ class Overflow:
                 counted += len(part)
                 continue
             key.bytes += len(content)
-            detail = {"bundle": BUNDLE, "messages": str(len(part))}
+            detail = held.detail | {"bundle": BUNDLE, "messages": str(len(part))}
             entries.append(Rejected(source, reason, content, last, detail))
         if counted:
-            detail = {"messages": str(counted)}
+            detail = held.detail | {"messages": str(counted)}
             why = f"{reason}; counted only, because this hour's share is used up"
             entries.append(Rejected(source, why, b"", last, detail))
         return entries

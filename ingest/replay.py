@@ -24,6 +24,7 @@ from ingest.draft import Draft, Item, draft
 from ingest.filemapping import FileMapping
 from ingest.mapping import TagMap
 from ingest.messages import Message
+from ingest.overflow import open_bundle
 from ingest.protocols import Protocols
 from ingest.quality import History, Tolerances
 from ingest.sinks import Sink
@@ -39,13 +40,16 @@ _LONGEST_REASON = 300
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """A dead letter. whole: whether all of its payload was kept."""
+    """A dead letter. whole: whether all of its payload was kept. bundle: whether it holds several
+    messages (ingest/overflow.py).
+    """
 
     id: int
     source: str
     payload: bytes
     received_at: datetime
     whole: bool = True
+    bundle: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,16 +80,18 @@ def replay(
     Raises StoreUnavailableError when the store is away.
     """
     reader = _Reader(protocols, mapping)
-    items = [reader.item(letter) for letter in letters]
+    owned = [(letter.id, item) for letter in letters for item in reader.items(letter)]
+    items = [item for _, item in owned]
     for item in items:
         _resolve(item, tag_map, sink)
     whole = draft(items, tag_map.rules.table, tolerances, History())
     stored, duplicates = _write(whole, sink)
     for item in items:
         _keep_events(item, sink)
-    failed = {
-        letter.id: item.reason for letter, item in zip(letters, items, strict=True) if item.reason
-    }
+    failed: dict[int, str] = {}
+    for number, item in owned:
+        if item.reason:
+            failed.setdefault(number, item.reason)
     resolved = tuple(letter.id for letter in letters if letter.id not in failed)
     return ReplayReport(resolved, failed, stored, duplicates)
 
@@ -98,12 +104,21 @@ class _Reader:
         self._mapping = mapping
         self._tables: dict[str, Table] = {}  # by file: its local times go on from row to row
 
-    def item(self, letter: Letter) -> Item:
-        """What a letter says; what is wrong with it is noted there."""
-        item = Item(Message(letter.source, letter.payload, letter.received_at))
+    def items(self, letter: Letter) -> list[Item]:
+        """What a letter says, message by message; what is wrong with one is noted there."""
+        plain = Message(letter.source, letter.payload, letter.received_at)
+        if not letter.whole:
+            return [_failed(plain, "Only the beginning was kept; have the message sent again.")]
+        if not letter.bundle:
+            return [self._item(plain)]
         try:
-            if not letter.whole:
-                raise DecodeError("Only the beginning of the message was kept; have it sent again.")
+            return [self._item(message) for message in open_bundle(letter.payload)]
+        except DecodeError as error:
+            return [_failed(plain, str(error))]
+
+    def _item(self, message: Message) -> Item:
+        item = Item(message)
+        try:
             self._decode(item)
         except DecodeError as error:
             item.refuse(str(error))
@@ -134,6 +149,12 @@ class _Reader:
         if not len(columns.code):
             raise DecodeError("The row holds no value.")
         return _decoded(columns)
+
+
+def _failed(message: Message, reason: str) -> Item:
+    item = Item(message)
+    item.refuse(reason)
+    return item
 
 
 def _cells(payload: bytes) -> dict[str, str] | None:

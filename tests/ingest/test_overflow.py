@@ -130,7 +130,7 @@ def test_one_device_fills_so_much_of_the_quarantine_in_an_hour(received_at):
 def test_a_message_that_no_row_can_hold_is_counted(received_at):
     huge = messages(1, received_at, size=200_000)
     (entry,) = Overflow(SMALL).entries([], [("d", m) for m in huge])
-    assert (entry.payload, entry.detail) == (b"", {"messages": "1"})
+    assert (entry.payload, entry.detail) == (b"", {"device": "d", "messages": "1"})
 
 
 texts = st.text(st.characters(exclude_categories=("C", "Z")), max_size=8)

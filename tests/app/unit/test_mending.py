@@ -30,6 +30,8 @@ from core.sites import AssetKind, DeviceProfile, ProfileTag, Site, Tag
 from ingest import filemapping
 from ingest.columns import BY_KEY
 from ingest.files import import_file
+from ingest.messages import Message
+from ingest.overflow import Overflow, Quota
 from ingest.protocols import find, readings_json
 from store import quarantine, sites
 from store.quarantine import EVERYTHING, Filter
@@ -266,6 +268,24 @@ ROWS = st.recursive(
     ),
     max_leaves=10,
 )
+
+
+def test_a_bundle_is_replayed_message_by_message(city: City) -> None:
+    """What a device sent beyond its measure, once somebody says that it was right."""
+    at = city.now()
+
+    def pack(second: int, value: float) -> Message:
+        record = {"n": "meter-0:p", "u": "kW", "bt": 1_782_086_400 + second, "v": value}
+        return Message("senml/tiny/g", json.dumps([record]).encode(), at)
+
+    flood = Overflow(Quota(readings_per_s=1.0))
+    came = [("meter-0", pack(n, n)) for n in range(50)]
+    (whole,) = flood.entries([], came)
+    (broken,) = flood.entries([], [("meter-1", pack(99, 1.0)._replace(topic="senml/x"))])
+    hold(city, whole, broken)
+    mended = replay_held(city, EVERYTHING)
+    assert (mended.resolved, mended.failed, mended.stored) == (1, 1, 50)
+    assert waiting(city) == {"meter-1": "No protocol reads this topic."}
 
 
 @given(st.binary(max_size=60) | ROWS.map(lambda row: json.dumps(row).encode()))
