@@ -21,6 +21,17 @@ from store import sqltext
 from store.database import Connection, savepoint
 
 _SQL = sqltext.load("backend")
+_TABLES = ("reading", "rollup_15min", "rollup_hour", "rollup_day")
+_JOINED = MappingProxyType(
+    {
+        "reading": ("ts", "7 days"),
+        "rollup_15min": ("bucket", "30 days"),
+        "rollup_hour": ("bucket", "30 days"),
+    }
+)
+"""What is packed by which order, and how much of it together. A packed segment holds one series of
+one chunk and pays from 100 rows on: a day of readings has but 96 quarter-hours, a week 672, or 168
+hours. A month of roll-ups to days would be 30 rows: they stay as they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +70,7 @@ class Backend(Protocol):
         """
 
     def pack(self, connection: Connection, before: datetime) -> list[str]:
-        """Packs the parts of ``reading`` that end by ``before``, each once; their names.
+        """Packs the parts of all tables that end by ``before``, each once; their names.
 
         connection: in autocommit. What others are using is left for the next time.
         """
@@ -103,12 +114,13 @@ class Plain:
         or two instead of one for each batch, and freezes it. Who wants that day waits meanwhile.
         """
         connection.execute(_SQL["patience_of_session"])
-        ends = {part.name: part.end for part in self.parts(connection, "reading")}
         packed = []
-        for name, index in connection.execute(_SQL["loose"]).fetchall():
-            if ends[name] <= before and _tried(connection, _cluster(name, index)):
-                connection.execute(_SQL["freeze"].format(part=_named(name)))
-                packed.append(name)
+        for table in _TABLES:
+            ends = {part.name: part.end for part in self.parts(connection, table)}
+            for name, index in connection.execute(_SQL["loose"], {"table": table}).fetchall():
+                if ends[name] <= before and _tried(connection, _cluster(name, index)):
+                    connection.execute(_SQL["freeze"].format(part=_named(name)))
+                    packed.append(name)
         return packed
 
     def describe(self, connection: Connection) -> str:
@@ -156,16 +168,7 @@ class Timescale:
         if _one(connection, "license") != "timescale":
             return []
         connection.execute(_SQL["patience_of_session"])
-        if not _one(connection, "packs") and _tried(connection, _SQL["columnstore"]) is None:
-            return []
-        grown: dict[str, None] = {}
-        for (name,) in connection.execute(_SQL["loose_chunks"], {"before": before}).fetchall():
-            joined = _tried(connection, _SQL["pack"].format(chunk=Literal(name)))
-            if joined:
-                grown[joined] = None
-        for name in grown:  # days that were joined: now the segments themselves
-            _tried(connection, _SQL["pack_anew"].format(chunk=Literal(name)))
-        return list(grown)
+        return [name for table in _JOINED for name in _packed(connection, table, before)]
 
     def describe(self, connection: Connection) -> str:
         version = _one(connection, "timescale_installed")
@@ -232,6 +235,25 @@ def _tried(connection: Connection, statement: SQL | Composed) -> Any:
         return None
     row = cursor.fetchone() if cursor.description else None
     return row[0] if row else True
+
+
+def _packed(connection: Connection, table: str, before: datetime) -> list[str]:
+    """Packs chunks of a hypertable; their names, once each where several were joined."""
+    column, joined = _JOINED[table]
+    setting = _SQL["columnstore"].format(
+        table=Identifier(table), column=Literal(column), joined=Literal(joined)
+    )
+    if not _one(connection, "packs", table=table) and _tried(connection, setting) is None:
+        return []
+    grown: dict[str, None] = {}
+    given = {"table": table, "before": before}
+    for (name,) in connection.execute(_SQL["loose_chunks"], given).fetchall():
+        chunk = _tried(connection, _SQL["pack"].format(chunk=Literal(name)))
+        if chunk:
+            grown[chunk] = None
+    for name in grown:  # days that were joined: now their segments, too
+        _tried(connection, _SQL["pack_anew"].format(chunk=Literal(name)))
+    return list(grown)
 
 
 def _one(connection: Connection, name: str, **given: object) -> Any:

@@ -75,7 +75,7 @@ FROM pg_inherits i
 JOIN pg_class c ON c.oid = i.inhrelid
 JOIN pg_index k ON k.indrelid = c.oid AND k.indisprimary AND NOT k.indisclustered
 JOIN pg_class x ON x.oid = k.indexrelid
-WHERE i.inhparent = 'reading'::regclass
+WHERE i.inhparent = %(table)s::regclass
 ORDER BY 1;
 
 -- name: cluster
@@ -89,21 +89,21 @@ SELECT current_setting('timescaledb.license', true);
 
 -- name: packs
 SELECT compression_enabled FROM timescaledb_information.hypertables
-WHERE format('%I.%I', hypertable_schema, hypertable_name)::regclass = 'reading'::regclass;
+WHERE format('%%I.%%I', hypertable_schema, hypertable_name)::regclass = %(table)s::regclass;
 
 -- name: columnstore
--- A packed segment holds one series of one chunk, and pays from 100 rows on. A day has but 96
--- quarter-hours; of a week there are 672, and 168 hours.
-ALTER TABLE reading SET (
-    timescaledb.enable_columnstore, timescaledb.segmentby = 'series_id', timescaledb.orderby = 'ts',
-    timescaledb.compress_chunk_time_interval = '7 days'
+ALTER TABLE {table} SET (
+    timescaledb.enable_columnstore,
+    timescaledb.segmentby = 'series_id',
+    timescaledb.orderby = {column},
+    timescaledb.compress_chunk_time_interval = {joined}
 );
 
 -- name: loose_chunks
 -- Also packed ones that hold rows outside the columnstore.
 SELECT format('%%I.%%I', c.chunk_schema, c.chunk_name)
 FROM timescaledb_information.chunks c
-WHERE format('%%I.%%I', c.hypertable_schema, c.hypertable_name)::regclass = 'reading'::regclass
+WHERE format('%%I.%%I', c.hypertable_schema, c.hypertable_name)::regclass = %(table)s::regclass
   AND c.range_end <= %(before)s
   AND (NOT c.is_compressed
        OR pg_relation_size(format('%%I.%%I', c.chunk_schema, c.chunk_name)::regclass) > 0)

@@ -289,3 +289,31 @@ class TestPack:
         assert done.rows == 10 * 96
         assert min(held(database)[ids[0]]) == 10
         assert min(held(database)[ids[1]]) == 0
+
+    def test_roll_ups_are_packed_and_late_readings_still_reach_them(
+        self, database: Database, ids: list[int]
+    ) -> None:
+        pv = ids[1]
+        with database.connection() as connection:
+            for first in range(0, 14, 2):
+                writing.write(connection, week(ids, first, 2))
+        rollups.refresh(database, NOW)
+        tables = [level.table for level in rollups.LEVELS]
+
+        def rolled() -> list[list[tuple[object, ...]]]:
+            with database.connection() as connection:
+                return [
+                    connection.execute(f"SELECT * FROM {t} ORDER BY 1, 2").fetchall()
+                    for t in tables
+                ]
+
+        before = rolled()
+        assert len(retention.pack(database, NOW)) >= 4
+        assert rolled() == before
+        with database.connection() as connection:
+            late = batch([(pv, START + DAY + timedelta(minutes=5), 5000.0, 0)])
+            assert writing.write(connection, late) == WriteResult(1, 0)
+        rollups.refresh(database, NOW)
+        for one, other, count in zip(before, rolled(), (2, 5, 97), strict=True):
+            (changed,) = set(other) - set(one)
+            assert changed[:1] + changed[2:3] + changed[5:6] == (pv, count, 5000.0)
