@@ -37,6 +37,8 @@ _FIRST_PAUSE_S = 0.2
 _CLOSE_S = 2.0
 """How long a stop waits for the last acknowledgements to leave."""
 
+_LONGEST_CLOSE_S = 12.0
+
 _BOOKKEEPING = 300
 """Bytes a message takes in memory beside its payload, roughly."""
 
@@ -119,8 +121,9 @@ class Session:
             return
         self._closing.set()
         self._books.wake()
-        self._thread.join()
-        self._books.close()
+        self._thread.join(_LONGEST_CLOSE_S)
+        if not self._thread.is_alive():  # else it hangs in a look-up of the broker's name
+            self._books.close()
 
     def _run(self) -> None:
         pause_s = _FIRST_PAUSE_S
@@ -133,6 +136,8 @@ class Session:
                 self._lost(failure(self._settings.access, error))
             except (DecodeError, ServiceError) as error:
                 self._lost(str(error))
+            except Exception as error:  # noqa: BLE001 - a bug must not end it in silence
+                _log.error("the MQTT session failed, connecting again", exc_info=error)
             if time.monotonic() - began > self._settings.reconnect_max_s:
                 pause_s = _FIRST_PAUSE_S  # it was a good connection
             self._closing.wait(pause_s)
@@ -193,6 +198,7 @@ class _Books:
         self._outbox = bytearray()
         self._held = 0
         self._held_bytes = 0
+        self.subscribed = False  # whether the broker has known this session since the start
         self._waker, self.woken = socket.socketpair()
         self._waker.setblocking(False)
         self.woken.setblocking(False)
@@ -312,7 +318,7 @@ class _Connection:
 
     def _wait(self, selector: selectors.BaseSelector) -> list[tuple[selectors.SelectorKey, int]]:
         """What can be done next; the line is read only while there is room."""
-        reading = self._books.room()
+        reading = self._books.room() or not self._accepted
         if not reading:
             self._answer_by = math.inf  # the answer may stand behind what is not read
         wanted = selectors.EVENT_READ * reading | selectors.EVENT_WRITE * bool(self._unsent)
@@ -361,6 +367,8 @@ class _Connection:
             if packet.reason >= wire.REFUSED:
                 self._refuse("refuses us", packet.reason, packet.text)
             self._accepted = True
+            if self._books.subscribed and not packet.session_present:
+                _log.warning("the broker has forgotten this session and what it held for it")
             if packet.keep_alive_s is not None:
                 self._keep_alive_s = float(packet.keep_alive_s)
             self._subscribe()
@@ -368,6 +376,9 @@ class _Connection:
             for topic, reason in zip(self._topics, packet.reasons, strict=False):
                 if reason >= wire.REFUSED:
                     self._refuse(f"refuses the topic {topic}", reason)
+                if reason == 0:
+                    _log.warning("the broker gives this topic no QoS 1", extra={"topic": topic})
+            self._books.subscribed = True
             # Only now: what is published before the broker knows the topics is nobody's.
             _log.info("receiving from the broker", extra={"broker": str(settings.access)})
             self._on_subscribed()

@@ -755,6 +755,37 @@ def test_a_broker_that_takes_leave_says_why(take):
         taker.close()
 
 
+def test_a_broker_that_forgets_or_gives_less_is_logged(take, caplog):
+    """A broker without persistence was started anew; and one that sends at QoS 0 only."""
+    with Scripted(CONNACK, "9003000100") as broker:
+        taker = take(at(broker, keep_alive_s=1, answer_s=0.2))
+        wait(lambda: broker.connections >= 2 and "forgotten" in caplog.text)
+        assert "gives this topic no QoS 1" in caplog.text
+        taker.close()
+
+
+def test_a_full_receiver_still_finds_out_that_it_is_let_in_again(plain, take, sender):
+    """The line was cut while the store was away; what is held stays within its bound."""
+    taker = take(at(plain, Version.V5, buffer=20, keep_alive_s=1), acknowledge=False)
+    send(sender(plain.port), numbered(1, 100))
+    wait(lambda: len(taker.messages) == 20)
+    take(at(plain, Version.V5), connected=False, acknowledge=False).close()  # the same client id
+    wait(lambda: len(taker.said) >= 2)
+    taker.acknowledge = True
+    taker.session.acknowledge(taker.messages[:20])
+    wait(lambda: taker.connected and len(set(taker.payloads)) == 100)
+
+
+def test_a_bug_of_ours_does_not_end_the_session_in_silence(plain, take, caplog):
+    taker = take(at(plain))
+    failing = taker.session._books
+    real, failing.room = failing.room, lambda: 1 / 0
+    failing.wake()
+    wait(lambda: "the MQTT session failed" in caplog.text)
+    failing.room = real
+    wait(lambda: len(taker.said) >= 2 and taker.connected)
+
+
 def test_a_broker_that_falls_silent_is_noticed(take):
     with Scripted(CONNACK, SUBACK) as broker:
         taker = take(at(broker, keep_alive_s=1, answer_s=0.2))
