@@ -323,7 +323,7 @@ def alone() -> dict[str, object]:
     }
 
 
-def _flooded(port: int, done: Callable[[], None]) -> tuple[float, float]:
+def _flooded(port: int, done: Callable[[], object]) -> tuple[float, float]:
     """Seconds and processor seconds of this process until ``done`` returns."""
     with publisher(port, "single", first=0, count=ALONE, series=SERIES) as sender:
         began, busy = time.perf_counter(), time.process_time()
