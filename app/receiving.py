@@ -13,6 +13,7 @@ from app.wiring import City, LiveTagMap, StoreSink, load_city
 from core.errors import StoreError
 from ingest import fieldservice, protocols
 from ingest.fieldservice import FieldSettings, FieldStatus, Receiver
+from ingest.overflow import Quota
 from ingest.pipeline import BatchSettings, Status
 from ingest.spool import Spool
 from store import sites
@@ -30,6 +31,13 @@ _MB = 1_000_000
 def batch_settings(settings: Settings) -> BatchSettings:
     """When a batch is written."""
     return BatchSettings(rows=settings.batch_rows, wait_s=settings.batch_ms / 1000.0)
+
+
+def quota(settings: Settings) -> Quota | None:
+    """What one device may send; None for whatever comes."""
+    if not settings.quota_readings_per_s:
+        return None
+    return Quota(readings_per_s=settings.quota_readings_per_s, burst=settings.quota_burst)
 
 
 def run_field(
@@ -59,7 +67,7 @@ def run_field(
                     city.now,
                     until,
                     field_reporter(),
-                    settings=FieldSettings(batch=batch_settings(settings)),
+                    settings=FieldSettings(batch=batch_settings(settings), quota=quota(settings)),
                     protocols=protocols.find(profiles=city.site.profiles),
                 )
 

@@ -63,6 +63,14 @@ class Settings(BaseSettings):
     )
     batch_rows: int = Field(default=10_000, ge=1, description="Readings a batch holds at most.")
     batch_ms: int = Field(default=20, ge=1, description="Longest wait before a batch is written.")
+    quota_readings_per_s: float = Field(
+        default=50.0,
+        ge=0,
+        description="Readings of one device in a city second; more are kept in bundles. 0: no end.",
+    )
+    quota_burst: float = Field(
+        default=200_000, ge=1, description="What a device may deliver at once after an outage."
+    )
     field_host: str = Field(
         default="127.0.0.1", description="Address that HJ 212 stations and chargers connect to."
     )

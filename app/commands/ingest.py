@@ -52,6 +52,7 @@ def mqtt(as_json: LogJson = False) -> None:
                         version=Version.V5 if chosen.mqtt_version == "5" else Version.V3_1_1,
                         share=chosen.broker_share,
                         batch=receiving.batch_settings(chosen),
+                        quota=receiving.quota(chosen),
                     ),
                     sink,
                     LiveTagMap(database),
