@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 export VERDIGRID_HOME ?= $(CURDIR)/.verdigrid
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status test lint bench lock system clean
+.PHONY: help up down status test lint bench faults lock system clean
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ lint: $(STAMP) ## ruff, mypy, import-linter
 
 bench: $(STAMP) system ## Measure against peers and limits; writes docs/benchmarks.md
 	@$(BIN)/python -m bench
+
+faults: $(STAMP) system ## Kill everything 200 times and count what is lost; writes docs/faults.md
+	@$(BIN)/python -m bench.faults --kills 200
 
 lock: ## Make requirements.lock anew from pyproject.toml (pins and hashes only)
 	@$(PYTHON) -m venv $(VENV)-lock && $(VENV)-lock/bin/python -m pip install --quiet uv
