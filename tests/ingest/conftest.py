@@ -153,7 +153,7 @@ def broker(start_broker: Callable[..., Broker], broker_kind: BrokerKind) -> Brok
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
-    """A server of our own: the durability test kills it, and starts it again."""
+    """A server of our own, with a meter to store for."""
     data_dir = tmp_path_factory.mktemp("ingest") / "database"
     started = EmbeddedServer.start(data_dir)
     with Database(started.url) as database:
