@@ -101,7 +101,7 @@ def jobs_of(
             "tidy",
             DAY,
             lambda: archive.tidy(now()),
-            offset=2 * HOUR,
+            offset=18 * HOUR,  # two in the morning in UTC+8: who reads an old day may have to wait
             at_least=timedelta(minutes=10),
             lane="archive",
         ),

@@ -21,6 +21,7 @@ from store import sqltext
 from store.database import Connection, savepoint
 
 _SQL = sqltext.load("backend")
+_LARGEST_BYTES = 4 * 2**30
 _TABLES = ("reading", "rollup_15min", "rollup_hour", "rollup_day")
 _JOINED = MappingProxyType(
     {
@@ -111,13 +112,15 @@ class Plain:
 
     def pack(self, connection: Connection, before: datetime) -> list[str]:
         """Rewrites a partition in the order of its key, so that a day of a series lies on one page
-        or two instead of one for each batch, and freezes it. Who wants that day waits meanwhile.
+        or two instead of one for each batch, and freezes it. Who wants that day waits meanwhile,
+        for some seconds in each gigabyte: beyond four gigabytes it stays as it is.
         """
         connection.execute(_SQL["patience_of_session"])
         packed = []
         for table in _TABLES:
             ends = {part.name: part.end for part in self.parts(connection, table)}
-            for name, index in connection.execute(_SQL["loose"], {"table": table}).fetchall():
+            given = {"table": table, "largest": _LARGEST_BYTES}
+            for name, index in connection.execute(_SQL["loose"], given).fetchall():
                 if ends[name] <= before and _tried(connection, _cluster(name, index)):
                     connection.execute(_SQL["freeze"].format(part=_named(name)))
                     packed.append(name)

@@ -24,7 +24,17 @@ import numpy as np
 from psycopg.sql import SQL, Composable, Identifier, Literal
 
 from core.errors import StoreUnavailableError
-from core.timeaxis import DAY, HOUR, MICROSECOND, QUARTER_HOUR, floor_to, from_us, midnights, zone
+from core.timeaxis import (
+    DAY,
+    EPOCH,
+    HOUR,
+    MICROSECOND,
+    QUARTER_HOUR,
+    floor_to,
+    from_us,
+    midnights,
+    zone,
+)
 from store import backend, copybinary, locks, sqltext
 from store.database import Connection, Database
 
@@ -127,8 +137,10 @@ def refresh_under(lock: locks.Held, now: datetime, *, settle: timedelta = SETTLE
     if done < announced:
         _wait_for_writers(connection)
         days = _days_with_room(connection, done, announced)
-        for start, end in _slices(days, done, announced):
+        first = min(days, default=announced) if done == EPOCH else done  # nothing is older than all
+        for start, end in _slices(days, first, announced):
             _roll_up(connection, start, end)
+        connection.execute(_SQL["advance"], {"to": announced})
     hours = 0
     while taken := _again(connection, announced):
         hours += taken
@@ -177,7 +189,7 @@ def _slices(
     no room for readings, however long it is.
     """
     edges = {edge for day in days for edge in (day, day + DAY) if start < edge < end}
-    return list(pairwise([start, *sorted(edges), end]))
+    return list(pairwise(sorted({start, *edges, end})))
 
 
 def _roll_up(connection: Connection, start: datetime, end: datetime) -> None:

@@ -75,7 +75,7 @@ FROM pg_inherits i
 JOIN pg_class c ON c.oid = i.inhrelid
 JOIN pg_index k ON k.indrelid = c.oid AND k.indisprimary AND NOT k.indisclustered
 JOIN pg_class x ON x.oid = k.indexrelid
-WHERE i.inhparent = %(table)s::regclass
+WHERE i.inhparent = %(table)s::regclass AND pg_relation_size(c.oid) <= %(largest)s
 ORDER BY 1;
 
 -- name: cluster
