@@ -6,7 +6,7 @@ The network stays outside of the tree: it is a document of its own, in pandapowe
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import MISSING, asdict, fields
 from datetime import timedelta
 from functools import cache
 from math import isfinite
@@ -42,9 +42,9 @@ def from_tree(tree: Mapping[str, Any], network_json: str) -> Site:
     parts["assets"] = _each(parts, "assets", _asset)
     parts["enterprises"] = _each(parts, "enterprises", _enterprise)
     parts["series"] = _each(parts, "series", _series)
-    parts["tags"] = _each(parts, "tags", lambda t: Tag(**t))
+    parts["tags"] = _each(parts, "tags", lambda t: _filled(Tag, t))
     parts["profiles"] = _each(parts, "profiles", _profile)
-    parts["links"] = _each(parts, "links", lambda link: Link(**link))
+    parts["links"] = _each(parts, "links", lambda link: _filled(Link, link))
     seconds = parts.pop("plan_resolution", 900.0)
     site = _made(
         "city",
@@ -67,10 +67,20 @@ def _each(tree: Mapping[str, Any], name: str, make: Callable[[dict[str, Any]], T
     return tuple(one(number, item) for number, item in enumerate(found))
 
 
+class _UnusableError(ConfigurationError):
+    """A part of a description that cannot be used; a part of a part carries the whole path."""
+
+    def __init__(self, what: str, why: str) -> None:
+        super().__init__(f"{what} in the description of the city cannot be used: {why}")
+        self.what, self.why = what, why
+
+
 def _made(what: str, make: Callable[[], T]) -> T:
     try:
         made = make()
         _check_types(made)
+    except _UnusableError as error:
+        raise _unusable(f"{what}.{error.what}", error.why) from error
     except KeyError as error:
         raise _unusable(what, f"{error} is missing.") from error
     except (TypeError, ValueError, AttributeError, OverflowError, VerdigridError) as error:
@@ -79,7 +89,25 @@ def _made(what: str, make: Callable[[], T]) -> T:
 
 
 def _unusable(what: str, why: str) -> ConfigurationError:
-    return ConfigurationError(f"{what} in the description of the city cannot be used: {why}")
+    return _UnusableError(what, why)
+
+
+def _filled(made: Callable[..., T], tree: dict[str, Any], /, **others: Any) -> T:
+    """One of ``made`` out of ``tree``, with ``others`` in place of what is there; names a stray field."""
+    known = {field.name: field for field in fields(cast(Any, made))}
+    for name in tree:
+        if name not in known:
+            raise ConfigurationError(f"there is no field {name!r}; it has {', '.join(known)}.")
+    for name, field in known.items():
+        if name not in tree and field.default is MISSING and field.default_factory is MISSING:
+            raise ConfigurationError(f"{name!r} is missing.")
+    return made(**tree | others)
+
+
+def _asset_kind(tree: dict[str, Any]) -> AssetKind:
+    if tree["kind"] not in list(AssetKind):
+        raise ConfigurationError(f"there is no kind {tree['kind']!r}; use {', '.join(AssetKind)}.")
+    return AssetKind(tree["kind"])
 
 
 @cache
@@ -141,7 +169,7 @@ def _unique(what: str, names: Sequence[str]) -> set[str]:
 
 
 def _asset(tree: dict[str, Any]) -> Asset:
-    return Asset(**tree | {"kind": AssetKind(tree["kind"])})
+    return _filled(Asset, tree, kind=_asset_kind(tree))
 
 
 def _profile(tree: dict[str, Any]) -> DeviceProfile:
@@ -153,21 +181,21 @@ def _profile(tree: dict[str, Any]) -> DeviceProfile:
                 f"two tags measure {tag.variable!r} over different intervals, which would meet "
                 "in one series."
             )
-    return DeviceProfile(**tree | {"kind": AssetKind(tree["kind"]), "tags": tags})
+    return _filled(DeviceProfile, tree, kind=_asset_kind(tree), tags=tags)
 
 
 def _profile_tag(tree: dict[str, Any]) -> ProfileTag:
-    made = ProfileTag(**tree)
+    made = _filled(ProfileTag, tree)
     linear(made.unit, variable(made.variable).unit)  # a wrong unit stops here, not at a reading
     return made
 
 
 def _enterprise(tree: dict[str, Any]) -> Enterprise:
-    return Enterprise(**tree | {"assets": tuple(tree["assets"])})
+    return _filled(Enterprise, tree, assets=tuple(tree["assets"]))
 
 
 def _series(tree: dict[str, Any]) -> Series:
     seconds = tree.get("resolution")
     resolution = None if seconds is None else timedelta(seconds=seconds)
     kind = SeriesKind(tree.get("kind", SeriesKind.MEASURED))
-    return Series(**tree | {"kind": kind, "resolution": resolution})
+    return _filled(Series, tree, kind=kind, resolution=resolution)

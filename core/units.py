@@ -83,7 +83,7 @@ def _parse(unit: str) -> pint.Unit:
     try:
         return _registry().Unit(expression)
     except (pint.errors.PintError, AttributeError, ValueError) as error:
-        raise UnitError(f"Unknown unit {unit!r}: {error}") from error
+        raise UnitError(f"Unknown unit {unit!r}.") from error
 
 
 @cache
@@ -100,7 +100,9 @@ def linear(from_unit: str, to_unit: str) -> tuple[float, float]:
         zero = float(registry.Quantity(0.0, source).to(target).magnitude)
         one = float(registry.Quantity(1.0, source).to(target).magnitude)
     except pint.errors.PintError as error:
-        raise UnitError(f"Cannot convert {from_unit!r} to {to_unit!r}: {error}") from error
+        raise UnitError(
+            f"Cannot convert {from_unit!r} to {to_unit!r}: they measure different quantities."
+        ) from error
     return one - zero, zero
 
 

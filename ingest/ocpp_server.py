@@ -17,7 +17,7 @@ import hmac
 import logging
 import ssl
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
@@ -145,8 +145,7 @@ def run_ocpp(
     Raises ConfigurationError for a profile or certificate that cannot be used, ServiceError when
     the port or the file of transactions cannot be used.
     """
-    for profile in settings.profiles:
-        _check(profile)
+    check(settings.profiles)
     transactions = Transactions(settings.transactions, now())
     try:
         with ThreadPoolExecutor(settings.threads, "ocpp-accept") as threads:
@@ -156,8 +155,14 @@ def run_ocpp(
         transactions.close()
 
 
-def _check(profile: DeviceProfile) -> None:
+def check(profiles: Iterable[DeviceProfile]) -> None:
     """Raises ConfigurationError for parameters that cannot be used: better now than by night."""
+    for profile in profiles:
+        if profile.protocol == NAME:
+            _check(profile)
+
+
+def _check(profile: DeviceProfile) -> None:
     _limits(profile)
     given = profile.parameters
     interval_s = given.get("interval_s", 1.0)
@@ -178,7 +183,10 @@ def _limits(profile: DeviceProfile) -> Limits:
             purpose=given.get("limit_purpose", "charger"),
         )
     except (TypeError, ValueError) as error:
-        raise ConfigurationError(f"The profile {profile.name!r} cannot be used: {error}") from error
+        raise ConfigurationError(
+            f"The profile {profile.name!r} cannot be used, for its limit_unit, voltage_v, phases or "
+            f"limit_purpose: {error}."
+        ) from error
 
 
 class _TurnedAwayError(Exception):

@@ -115,6 +115,13 @@ def settings_for(site: Site, **options: Any) -> PollerSettings:
     return PollerSettings(links, {d: frozenset(t) for d, t in wanted.items() if t}, **options)
 
 
+def check(settings: PollerSettings) -> None:
+    """Raises ConfigurationError for a link that cannot be used."""
+    for link in settings.links:
+        asker_for(link, settings.wanted.get(link.device))
+        timeout_s(link)
+
+
 def _profile_tags(site: Site, link: Link) -> set[str]:
     fitting = [
         profile

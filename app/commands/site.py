@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -16,8 +17,10 @@ from app.progress import console
 from app.wiring import load_site, open_database
 from core.errors import ConfigurationError
 from core.findings import errors
+from core.sites import Site
 from core.sitetree import from_tree, to_tree
 from grid import network as grid_network
+from ingest import description
 from store import series, sites
 
 group = typer.Typer(help="The description of the city.", no_args_is_help=True)
@@ -27,20 +30,28 @@ group = typer.Typer(help="The description of the city.", no_args_is_help=True)
 def load(
     file: Annotated[Path, typer.Argument(help="The city as JSON, as `site export` writes it.")],
     network: Annotated[
-        Path | None, typer.Option(help="Its grid as pandapower JSON; checked before it is used.")
+        Path | None,
+        typer.Option(help="Its grid as pandapower JSON; without it the city keeps the one it has."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Describe the city of this database, in place of its earlier description."""
+    """Describe the city of this database, in place of its earlier description.
+
+    It is checked first; what cannot be used is named, and nothing is changed. Receivers that run
+    take it up within seconds.
+    """
     network_json = _read(network) if network else ""
     findings = []
     if network_json:
         findings = grid_network.check(grid_network.read(network_json))
     site = from_tree(_parse(file), network_json)
+    description.check(site)
     grave = errors(findings)
     if not grave:
         with open_database(settings.load()) as database:
             with database.connection() as connection:
+                if network is None:
+                    site = _with_its_grid(site, sites.load(connection))
                 sites.save(connection, site)
                 series.register(connection, [*site.series, *keys.total_series(site)])
             if not site.simulated:
@@ -86,6 +97,13 @@ def show(as_json: AsJson = False) -> None:
         emit_json({"site": site.id, "simulated": site.simulated, "assets": counts})
     else:
         emit_table(f"{site.name_en} ({site.name_zh})", ("kind", "assets"), list(counts.items()))
+
+
+def _with_its_grid(site: Site, earlier: Site | None) -> Site:
+    """``site`` with the grid that the same city has already: a new profile is no new grid."""
+    if earlier is None or earlier.id != site.id:
+        return site
+    return replace(site, network_json=earlier.network_json)
 
 
 def _read(path: Path) -> str:

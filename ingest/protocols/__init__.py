@@ -148,6 +148,15 @@ def find(
     return Protocols((*messages, *configured), tuple(files))
 
 
+def spoken() -> tuple[str, ...]:
+    """The protocols for messages by name: what a device profile may name."""
+    return tuple(
+        module.NAME
+        for module in _modules()
+        if hasattr(module, "decode") or hasattr(module, "configure")
+    )
+
+
 def _modules() -> list[ModuleType]:
     names = sorted(info.name for info in pkgutil.iter_modules(__path__))
     return [importlib.import_module(f"{__name__}.{name}") for name in names]

@@ -132,6 +132,19 @@ def test_the_tree_is_a_copy(tree: dict[str, Any]) -> None:
     assert site.assets[0].parameters == {"p_max_mw": 1.0}
 
 
+def test_a_part_of_a_part_is_named_by_its_whole_path(tree: dict[str, Any]) -> None:
+    wrong = {"tag": "p", "variable": "p_mw", "unit": "kWh"}
+    tree["profiles"] = [
+        {"name": "x", "protocol": "json", "pattern": "*", "kind": "meter", "tags": [wrong]}
+    ]
+    with pytest.raises(ConfigurationError) as refused:
+        from_tree(tree, "")
+    assert str(refused.value) == (
+        "profiles[0].tags[0] in the description of the city cannot be used: "
+        "Cannot convert 'kWh' to 'MW': they measure different quantities."
+    )
+
+
 def test_what_may_be_left_out_has_its_default(tree: dict[str, Any]) -> None:
     for name in ("plan_resolution", "assets", "enterprises", "series", "tags"):
         del tree[name]

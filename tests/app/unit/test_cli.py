@@ -448,6 +448,26 @@ def test_a_city_goes_in_and_comes_out_again(
     assert shown["assets"]["meter"] == 3
 
 
+def test_a_description_without_a_grid_leaves_the_city_the_one_it_has(
+    installed: City, run: Run, description: Path
+) -> None:
+    assert installed.site.network_json
+    assert run("site", "load", description).code == 0
+    with installed.database.connection() as connection:
+        assert sites.load(connection) == installed.site
+
+
+def test_a_description_that_no_receiver_could_use_changes_nothing(
+    installed: City, run: Run, description: Path
+) -> None:
+    tree = json.loads(description.read_text("utf-8"))
+    tree["links"].append({"protocol": "bacnet", "device": "d", "host": "h", "port": 1})
+    description.write_text(json.dumps(tree), "utf-8")
+    assert "'bacnet'" in run("site", "load", description).sentence
+    with installed.database.connection() as connection:
+        assert sites.load(connection) == installed.site
+
+
 def test_a_real_city_in_the_place_of_the_sandbox_closes_its_accounts(
     installed: City, site: Site, run: Run, tmp_path: Path
 ) -> None:
