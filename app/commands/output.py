@@ -1,17 +1,25 @@
-"""How commands answer: tables for people, JSON for machines (``--json``), on standard output."""
+"""How commands answer: tables for people, JSON for machines (``--json``), on standard output.
+
+A table shows every word whole: keys and names of devices are copied from it. Sentences wrap first;
+where the words alone are too wide for the window, the widest columns break theirs over lines. Where
+there is no window, as in a pipe, every row is one line.
+"""
 
 from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, is_dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
+from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -59,17 +67,52 @@ def _finite(value: object) -> object:
 
 
 def emit_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """A table on standard output; says so when it is empty."""
-    console = Console(highlight=False)
+    """A table on standard output, without the columns that are empty; says so when it is empty."""
+    windowless = not sys.stdout.isatty() and "COLUMNS" not in os.environ
+    console = Console(highlight=False, width=_ONE_LINE if windowless else None)
     if not rows:
         console.print(f"{title}: none.")
         return
-    table = Table(title=title, title_justify="left")
-    for name in columns:
-        table.add_column(name)
-    for row in rows:
-        table.add_row(*(_cell(value) for value in row))
+    shown = [
+        (name, [_words(value) for value in values], all(map(_is_number, values)))
+        for name, values in zip(columns, zip(*rows, strict=True), strict=True)
+    ]
+    shown = [column for column in shown if any(column[1])]
+    least = [max(map(_least, (name, *texts))) for name, texts, _ in shown]
+    room = console.width - _BETWEEN * len(shown)
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for (name, _, number), width in zip(shown, _fitted(least, room), strict=True):
+        justify: Literal["right", "left"] = "right" if number else "left"
+        table.add_column(name, min_width=width, overflow="fold", justify=justify)
+    for row in zip(*(texts for _, texts, _ in shown), strict=True):
+        table.add_row(*map(Text, row))  # plain: what came over the wire may look like markup
     console.print(table)
+
+
+_ONE_LINE = 100_000
+_BETWEEN = 2
+"""Characters between two columns of a table."""
+_NARROWEST = 8
+_SENTENCE = 30
+"""Characters of a sentence that fit on a line before a key is broken to make room for it."""
+
+
+def _is_number(value: object) -> bool:
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+
+
+def _least(text: str) -> int:
+    """How wide a column must be to show ``text`` without breaking a word."""
+    longest = max(map(cell_len, text.split()), default=1)
+    return max(longest, min(_SENTENCE, cell_len(text)))
+
+
+def _fitted(wanted: Sequence[int], room: int) -> list[int]:
+    """Widths of columns, together no more than ``room``: the widest give way, all alike."""
+    widths = list(wanted)
+    while sum(widths) > room and max(widths) > _NARROWEST:
+        widths[widths.index(max(widths))] -= 1
+    return widths
 
 
 def emit(
@@ -82,16 +125,11 @@ def emit(
         emit_table(title, columns, [[row.get(name) for name in columns] for row in rows])
 
 
-def _cell(value: object) -> Text:
-    """Plain text: what came over the wire may look like markup."""
-    return Text(_words(value))
-
-
 def _words(value: object) -> str:
     if value is None:
         return "-"
     if isinstance(value, datetime):
-        return value.isoformat(timespec="seconds")
+        return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     if isinstance(value, float):
         return f"{value:,.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
     return str(value)

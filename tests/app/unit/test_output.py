@@ -1,0 +1,56 @@
+"""Tables show what is copied from them whole, as wide as the window is."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+
+from app.commands.output import emit_table
+
+KEY = "demo/564447524944323132000001/relative_humidity"
+REASON = f"unknown device {KEY!r}: no profile fits it; a command of this name makes it known"
+
+
+@pytest.mark.parametrize("columns", [60, 100, 200])
+def test_keys_stay_whole_and_sentences_wrap(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    emit_table("Devices", ("device", "state", "reason"), [(KEY[5:33], "waits", REASON[46:])])
+    out = capsys.readouterr().out
+    assert KEY[5:33] in out
+    assert "…" not in out
+    assert max(map(len, out.splitlines())) <= columns
+    assert " ".join(REASON[46:].split()[:2]) in out
+
+
+def test_where_keys_do_not_fit_they_break_and_nothing_is_lost(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    emit_table("Series", ("key", "twin"), [(KEY, KEY)])
+    *_, first, second, _blank = capsys.readouterr().out.splitlines()
+    pieces = [first.split(), second.split()]
+    assert "".join(p[0] for p in pieces) == "".join(p[1] for p in pieces) == KEY
+
+
+def test_in_a_pipe_every_row_is_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    emit_table("Devices", ("device", "twin", "reason"), [(KEY, KEY, REASON)])
+    assert any(
+        line.split() == [KEY, KEY, *REASON.split()] for line in capsys.readouterr().out.splitlines()
+    )
+
+
+def test_columns_without_anything_are_left_out_and_times_are_utc(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    noon = datetime(2026, 6, 22, 12, tzinfo=UTC).astimezone(timezone(timedelta(hours=8)))
+    emit_table("Series", ("key", "flags", "ts"), [("a", "", noon), ("b", "", None)])
+    out = capsys.readouterr().out
+    assert "flags" not in out
+    assert "2026-06-22T12:00:00Z" in out
