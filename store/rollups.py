@@ -21,6 +21,7 @@ from datetime import date, datetime, timedelta
 from itertools import pairwise
 
 import numpy as np
+from psycopg.errors import UniqueViolation
 from psycopg.sql import SQL, Composable, Identifier, Literal
 
 from core.errors import StoreUnavailableError
@@ -199,14 +200,27 @@ def _roll_up(connection: Connection, start: datetime, end: datetime) -> None:
     reach = min(end, start + DAY)
     # Before the transaction, which may take its time: writers of a new day want the same lock.
     _make_room(connection, (start - _LONGEST_DAY, reach))
+    try:
+        _count_slice(connection, start, end, reach, SQL(""))
+    except UniqueViolation:  # somebody has moved the end of the roll-ups back
+        _count_slice(connection, start, end, reach, _SQL["replacing"])
+
+
+def _count_slice(
+    connection: Connection, start: datetime, end: datetime, reach: datetime, replacing: SQL
+) -> None:
     with connection.transaction():
         connection.execute(_SQL["work_mem"])
-        given: dict[str, Composable] = {"start": Literal(start), "end": Literal(reach)}
+        given: dict[str, Composable] = {
+            "start": Literal(start),
+            "end": Literal(reach),
+            "replacing": replacing,
+        }
         for level in (_QUARTERS, _HOURS):
             _count(connection, level, _SQL["of_range"], given, start, reach)
         for (name,) in connection.execute(_SQL["zones"]).fetchall():
             for first, last in _days_that_end(name, start, end):
-                given = {"start": Literal(first), "end": Literal(last), "zone": Literal(name)}
+                given |= {"start": Literal(first), "end": Literal(last), "zone": Literal(name)}
                 _count(connection, _DAYS, _SQL["of_zone"], given, first, last)
         connection.execute(_SQL["advance"], {"to": end})
 
@@ -226,15 +240,16 @@ def _again(connection: Connection, done: datetime) -> int:
         if not taken:
             return 0
         low, high = _bounds(connection)
+        again: dict[str, Composable] = {"replacing": _SQL["replacing"]}
         connection.execute(_SQL["leave"].format(low=Literal(low), high=Literal(high)))
         connection.execute(_SQL["analyze"])
         _make_room(connection, _dirty_times(connection))
         for level in (_QUARTERS, _HOURS):
-            _count(connection, level, _SQL["of_dirty_hours"], {}, low, high)
+            _count(connection, level, _SQL["of_dirty_hours"], again, low, high)
         days = _dirty_days(connection, done)
         if days:
             first, last = min(day[0] for day in days), max(day[1] for day in days)
-            _count(connection, _DAYS, _SQL["of_dirty_days"], {}, first, last)
+            _count(connection, _DAYS, _SQL["of_dirty_days"], again, first, last)
         return taken
 
 
@@ -272,7 +287,10 @@ def _count(
     low: datetime,
     high: datetime,
 ) -> None:
-    """Makes roll-ups of ``level`` for ``parts``: rows (series_id, start, end) in [low, high)."""
+    """Makes roll-ups of ``level`` for ``parts``: rows (series_id, start, end) in [low, high).
+
+    given: what the text of ``parts`` leaves open, and how roll-ups that are there are replaced.
+    """
     width = Literal(level.width)
     for statement, source, column in _sources(level):
         binned = _SQL["binned"].format(width=width, time=Identifier("r", column))
@@ -283,6 +301,7 @@ def _count(
                 parts=parts.format(width=width, source=_SQL[source], **given),
                 low=Literal(low),
                 high=Literal(high),
+                replacing=given["replacing"],
             )
         )
 

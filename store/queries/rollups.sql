@@ -73,9 +73,7 @@ JOIN reading r ON r.series_id = p.series_id AND r.ts >= p.start AND r.ts < p.end
 WHERE r.ts >= {low} AND r.ts < {high}
 GROUP BY 1, 2
 ORDER BY 1, 2
-ON CONFLICT (series_id, bucket) DO UPDATE
-SET n = excluded.n, sum = excluded.sum, minimum = excluded.minimum, maximum = excluded.maximum,
-    last = excluded.last, last_ts = excluded.last_ts, flags = excluded.flags;
+{replacing};
 
 -- name: from_quarters
 INSERT INTO {table} AS u (
@@ -88,9 +86,13 @@ JOIN rollup_15min r ON r.series_id = p.series_id AND r.bucket >= p.start AND r.b
 WHERE r.bucket >= {low} AND r.bucket < {high}
 GROUP BY 1, 2
 ORDER BY 1, 2
+{replacing};
+
+-- name: replacing
+-- Takes nearly twice as long as an insert without it.
 ON CONFLICT (series_id, bucket) DO UPDATE
 SET n = excluded.n, sum = excluded.sum, minimum = excluded.minimum, maximum = excluded.maximum,
-    last = excluded.last, last_ts = excluded.last_ts, flags = excluded.flags;
+    last = excluded.last, last_ts = excluded.last_ts, flags = excluded.flags
 
 -- name: advance
 UPDATE rollup_state SET rolled_to = %(to)s;

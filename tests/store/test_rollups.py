@@ -393,6 +393,18 @@ def test_one_that_fails_half_way(city: Database) -> None:
     check(city, model)
 
 
+def test_an_end_that_was_moved_back(city: Database) -> None:
+    """As by somebody who wants all of it made anew."""
+    model: Model = {(0, START + k * HOUR): (float(k), 0) for k in range(72)}
+    write(city, [(n, ts, value, flags) for (n, ts), (value, flags) in model.items()])
+    rollups.refresh(city, START + 4 * DAY)
+    with city.connection() as connection:
+        connection.execute("UPDATE reading SET value = 7")
+        connection.execute("UPDATE rollup_state SET rolled_to = %s", (START,))
+    rollups.refresh(city, START + 4 * DAY)
+    check(city, dict.fromkeys(model, (7.0, 0)))
+
+
 def test_writers_and_refreshes_at_once(city: Database) -> None:
     """Three writers of readings old and new, while the time before which they are late runs past
     them: in the end nothing is missing.
