@@ -184,8 +184,8 @@ def _limits(profile: DeviceProfile) -> Limits:
         )
     except (TypeError, ValueError) as error:
         raise ConfigurationError(
-            f"The profile {profile.name!r} cannot be used, for its limit_unit, voltage_v, phases or "
-            f"limit_purpose: {error}."
+            f"The profile {profile.name!r} has a limit_unit, voltage_v, phases or "
+            f"limit_purpose of no use: {error}."
         ) from error
 
 

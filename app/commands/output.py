@@ -79,9 +79,10 @@ def emit_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[objec
     ]
     shown = [column for column in shown if any(column[1])]
     least = [max(map(_least, (name, *texts))) for name, texts, _ in shown]
-    room = console.width - _BETWEEN * len(shown)
+    sentences = [any(" " in text for text in texts) for _, texts, _ in shown]
+    room = console.width - _EDGES - _BETWEEN * len(shown)
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for (name, _, number), width in zip(shown, _fitted(least, room), strict=True):
+    for (name, _, number), width in zip(shown, _fitted(least, sentences, room), strict=True):
         justify: Literal["right", "left"] = "right" if number else "left"
         table.add_column(name, min_width=width, overflow="fold", justify=justify)
     for row in zip(*(texts for _, texts, _ in shown), strict=True):
@@ -90,11 +91,11 @@ def emit_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[objec
 
 
 _ONE_LINE = 100_000
-_BETWEEN = 2
-"""Characters between two columns of a table."""
-_NARROWEST = 8
+_EDGES, _BETWEEN = 1, 2
+"""Characters at the sides of a table, and behind each column."""
 _SENTENCE = 30
-"""Characters of a sentence that fit on a line before a key is broken to make room for it."""
+"""Characters of a sentence that stand on a line, if there is room."""
+_NARROWEST_SENTENCE, _NARROWEST = 16, 8
 
 
 def _is_number(value: object) -> bool:
@@ -107,11 +108,15 @@ def _least(text: str) -> int:
     return max(longest, min(_SENTENCE, cell_len(text)))
 
 
-def _fitted(wanted: Sequence[int], room: int) -> list[int]:
-    """Widths of columns, together no more than ``room``: the widest give way, all alike."""
+def _fitted(wanted: Sequence[int], sentences: Sequence[bool], room: int) -> list[int]:
+    """Widths of columns, together no more than ``room``: sentences give way first, then all."""
     widths = list(wanted)
-    while sum(widths) > room and max(widths) > _NARROWEST:
-        widths[widths.index(max(widths))] -= 1
+    for narrowest, may in ((_NARROWEST_SENTENCE, sentences), (_NARROWEST, [True] * len(widths))):
+        while sum(widths) > room:
+            widest = max(range(len(widths)), key=lambda i: widths[i] if may[i] else 0)
+            if not may[widest] or widths[widest] <= narrowest:
+                break
+            widths[widest] -= 1
     return widths
 
 

@@ -84,7 +84,7 @@ def test_a_description_that_all_receivers_can_use_passes() -> None:
             profile("air", parameters={"password": "", "timezone": "Mars/Base"}),
             "'air' cannot be used: 'Mars/Base' is no time zone",
         ),
-        (profile("posts", parameters={"phases": "x"}), "'posts' cannot be used"),
+        (profile("posts", parameters={"phases": "x"}), "'posts' has a limit_unit, .*of no use"),
         (link("sunspec", port=0), "link to 'roof' cannot be used"),
         (link("sunspec", parameters={"timeout_s": 0}), "'roof' cannot be used: timeout_s"),
         (link("modbus", parameters={"registers": "p"}), "'meter' cannot be used: 'registers'"),
