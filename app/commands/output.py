@@ -78,13 +78,14 @@ def emit_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[objec
         for name, values in zip(columns, zip(*rows, strict=True), strict=True)
     ]
     shown = [column for column in shown if any(column[1])]
-    least = [max(map(_least, (name, *texts))) for name, texts, _ in shown]
-    sentences = [any(" " in text for text in texts) for _, texts, _ in shown]
-    room = console.width - _EDGES - _BETWEEN * len(shown)
+    widths = _widths(
+        [[name, *texts] for name, texts, _ in shown],
+        console.width - _EDGES - _BETWEEN * len(shown),
+    )
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for (name, _, number), width in zip(shown, _fitted(least, sentences, room), strict=True):
+    for (name, _, number), width in zip(shown, widths, strict=True):
         justify: Literal["right", "left"] = "right" if number else "left"
-        table.add_column(name, min_width=width, overflow="fold", justify=justify)
+        table.add_column(name, width=width, overflow="fold", justify=justify)
     for row in zip(*(texts for _, texts, _ in shown), strict=True):
         table.add_row(*map(Text, row))  # plain: what came over the wire may look like markup
     console.print(table)
@@ -108,15 +109,20 @@ def _least(text: str) -> int:
     return max(longest, min(_SENTENCE, cell_len(text)))
 
 
-def _fitted(wanted: Sequence[int], sentences: Sequence[bool], room: int) -> list[int]:
+def _widths(columns: Sequence[Sequence[str]], room: int) -> list[int]:
     """Widths of columns, together no more than ``room``: sentences give way first, then all."""
-    widths = list(wanted)
+    whole = [max(map(cell_len, texts)) for texts in columns]
+    sentences = [any(" " in text for text in texts) for texts in columns]
+    widths = [max(map(_least, texts)) for texts in columns]
     for narrowest, may in ((_NARROWEST_SENTENCE, sentences), (_NARROWEST, [True] * len(widths))):
         while sum(widths) > room:
             widest = max(range(len(widths)), key=lambda i: widths[i] if may[i] else 0)
             if not may[widest] or widths[widest] <= narrowest:
                 break
             widths[widest] -= 1
+    while sum(widths) < min(room, sum(whole)):
+        narrow = min(range(len(widths)), key=lambda i: widths[i] if widths[i] < whole[i] else room)
+        widths[narrow] += 1
     return widths
 
 

@@ -9,7 +9,7 @@ import pytest
 from app.commands.output import emit_table
 
 KEY = "demo/564447524944323132000001/relative_humidity"
-WORDS = "profiles there fit nothing, registering makes known"
+WORDS = "profiles fit nobody, commands help"
 REASON = f"unknown device {KEY!r}: no profile fits it; a command of this name makes it known"
 
 
