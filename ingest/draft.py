@@ -107,7 +107,7 @@ def draft(
     refused = infinite | ahead
     if refused.any():
         _note(items, owner, infinite, "value is too large in the unit of its variable")
-        _note(items, owner, ahead, f"its time lies more than {tolerances.refuse_ahead} ahead")
+        _note(items, owner, ahead, tolerances.too_far_ahead)
     if quota is not None:
         device = np.concatenate([item.resolved.device for item in items])
         beyond = quota.beyond(device, int(arrived_us.max()))

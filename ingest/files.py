@@ -88,6 +88,5 @@ def import_file(
 
 def without_future(columns: Columns, now_us: int) -> Columns:
     """Without the rows that lie too far ahead: behind them nothing newer could come."""
-    ahead = STANDARD.refuse_ahead
-    mask = columns.ts_us > now_us + ahead // MICROSECOND
-    return columns.refuse(mask, f"its time lies more than {ahead} ahead")
+    mask = columns.ts_us > now_us + STANDARD.refuse_ahead // MICROSECOND
+    return columns.refuse(mask, STANDARD.too_far_ahead)

@@ -134,6 +134,10 @@ def ask(path: Path, request: dict[str, str], *, timeout_s: float = 960.0) -> dic
                 reply = json.loads(answer.readline() or b"{}")
     except TimeoutError as error:
         raise ServiceError("The HJ 212 server does not answer.") from error
+    except (FileNotFoundError, ConnectionRefusedError) as error:
+        raise ServiceError(
+            f"No HJ 212 server listens at {path}; it runs where VERDIGRID_HJ212_PORT is set."
+        ) from error
     except (OSError, ValueError) as error:
         raise ServiceError(f"No HJ 212 server can be asked at {path}: {error}.") from error
     if not reply.get("ok"):

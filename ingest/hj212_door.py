@@ -87,7 +87,8 @@ class Door:
             mn = packet.mn
             station = self._stations.find(mn)
             if station is None:
-                return self._refuse(packet, one, UNKNOWN_MN, "No device profile fits.", at_s)
+                why = "No device profile of the protocol hj212 fits this MN."
+                return self._refuse(packet, one, UNKNOWN_MN, why, at_s)
             if not station.knows(packet.pw):
                 return self._refuse(packet, one, WRONG_PASSWORD, "The password is wrong.", at_s)
             one = self._readable(packet, station, one)

@@ -417,9 +417,9 @@ def _is_name(charger: str) -> bool:
 
 
 def _line_logger() -> logging.Logger:
-    """At the level of debugging, websockets would log whole frames, and cards with them."""
+    """Who comes and goes is logged here; websockets would say it again, and log whole frames."""
     logger = logging.getLogger("ingest.ocpp_server.line")
-    logger.setLevel(logging.INFO)
+    logger.setLevel(logging.WARNING)
     return logger
 
 

@@ -12,7 +12,7 @@ from datetime import timedelta
 import numpy as np
 
 from core.readings import Quality
-from core.timeaxis import MICROSECOND
+from core.timeaxis import HOUR, MICROSECOND
 
 SHORTEST_CHANGE_US = 60e6
 """A change is counted over a minute at least (core.variables.Variable.rate_per_s)."""
@@ -39,6 +39,11 @@ class Tolerances:
     refuse_ahead: timedelta = timedelta(days=1)
     behind: timedelta = timedelta(hours=2)
     neighbours: bool = True
+
+    @property
+    def too_far_ahead(self) -> str:
+        """The reason why such a reading is refused."""
+        return f"its time lies more than {self.refuse_ahead / HOUR:g} h ahead of the city's"
 
 
 STANDARD = Tolerances()

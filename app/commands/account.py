@@ -60,7 +60,7 @@ def list_accounts(as_json: AsJson = False) -> None:
 
 
 @group.command()
-def close(name: Annotated[str, typer.Argument()], as_json: AsJson = False) -> None:
+def close(name: Annotated[str, typer.Argument(help="Its name.")], as_json: AsJson = False) -> None:
     """Close an account; its sessions end at once."""
     with open_database(settings.load()) as database, database.connection() as connection:
         users.set_active(connection, name, active=False)
@@ -71,7 +71,7 @@ def close(name: Annotated[str, typer.Argument()], as_json: AsJson = False) -> No
 def token(
     name: Annotated[str, typer.Argument(help="The machine: a gateway or another system.")],
     label: Annotated[str, typer.Option(help="What the token is for.")] = "",
-    days: Annotated[int, typer.Option(min=1, max=LONGEST_DAYS, help="How long it is valid.")] = 365,
+    days: Annotated[int, typer.Option(min=1, max=LONGEST_DAYS, help="Days it is valid.")] = 365,
     as_json: AsJson = False,
 ) -> None:
     """Make a token with which a machine hands in readings; it is shown this once."""

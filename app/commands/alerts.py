@@ -18,7 +18,7 @@ group = typer.Typer(help="Alerts of grid, air and water.", no_args_is_help=True)
 @group.command("list")
 def list_alerts(
     every: Annotated[bool, typer.Option("--all", help="Closed ones too.")] = False,
-    limit: Annotated[int, typer.Option(min=1, max=10_000)] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 50,
     as_json: AsJson = False,
 ) -> None:
     """Open and acknowledged alerts, newest first."""

@@ -7,14 +7,17 @@ from typing import Annotated
 import typer
 
 from app import settings
-from app.commands.output import AsJson, emit
+from app.commands.output import AsJson, emit, emit_json
 from app.tables import records
 from app.wiring import StoreSink, load_site, open_database, registrar_of
 from store import devices
 
 
 def list_devices(
-    limit: Annotated[int, typer.Option(min=1, max=1_000_000)] = 1000, as_json: AsJson = False
+    limit: Annotated[
+        int, typer.Option(min=1, max=1_000_000, help="At most so many of either.")
+    ] = 1000,
+    as_json: AsJson = False,
 ) -> None:
     """Devices that registered themselves, and those that wait to be registered."""
     chosen = settings.load()
@@ -23,9 +26,13 @@ def list_devices(
             {**row, "state": "registered"} for row in records(devices.registered(connection, limit))
         ]
         waiting = [{**row, "state": "waits"} for row in records(devices.waiting(connection, limit))]
-    columns = ("device", "state", "asset", "profile", "messages", "reason")
-    rows = [dict.fromkeys(columns, "") | row for row in (*known, *waiting)]
-    emit("Devices", rows, columns, as_json=as_json)
+    if as_json:
+        columns = ("device", "state", "asset", "profile", "messages", "reason")
+        emit_json([dict.fromkeys(columns, "") | row for row in (*known, *waiting)])
+        return
+    told = ("device", "asset", "profile", "district", "registered_at")
+    emit("Registered", known, told, as_json=False)
+    emit("Waiting", waiting, ("device", "messages", "last_at", "reason"), as_json=False)
 
 
 def list_profiles(as_json: AsJson = False) -> None:

@@ -37,7 +37,8 @@ def run(as_json: AsJson = False) -> None:
 
 @group.command()
 def scores(
-    limit: Annotated[int, typer.Option(min=1, max=10_000)] = 40, as_json: AsJson = False
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 40,
+    as_json: AsJson = False,
 ) -> None:
     """The newest scores: pinball loss, mean absolute error, coverage, skill against naive."""
     with open_database(settings.load()) as database, database.connection() as connection:

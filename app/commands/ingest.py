@@ -108,6 +108,16 @@ def sunspec(as_json: LogJson = False) -> None:
 def list_protocols(as_json: AsJson = False) -> None:
     """The protocols that were found, one file each."""
     found = protocols.find()
-    rows = [{"name": p.name, "listens_to": ", ".join(p.topics)} for p in found.messages]
-    rows += [{"name": p.name, "listens_to": ", ".join(p.suffixes)} for p in found.files]
-    emit("Protocols", rows, ("name", "listens_to"), as_json=as_json)
+    rows = [
+        {"name": p.name, "by": "MQTT", "reads": ", ".join(p.topics)}
+        if p.topics
+        else {"name": p.name, "by": "a receiver of its own", "reads": ", ".join(p.sources)}
+        for p in found.messages
+    ]
+    described = set(protocols.spoken()) - {row["name"] for row in rows}
+    rows += [
+        {"name": name, "by": "MQTT", "reads": "the topics of its device profiles"}
+        for name in sorted(described)
+    ]
+    rows += [{"name": p.name, "by": "file", "reads": ", ".join(p.suffixes)} for p in found.files]
+    emit("Protocols", rows, ("name", "by", "reads"), as_json=as_json)

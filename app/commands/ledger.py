@@ -21,7 +21,7 @@ Owner = Annotated[str, typer.Option(help="Only this enterprise.")]
 @group.command("list")
 def list_entries(
     owner: Owner = "",
-    limit: Annotated[int, typer.Option(min=1, max=100_000)] = 20,
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="At most so many.")] = 20,
     as_json: AsJson = False,
 ) -> None:
     """The newest entries, newest first."""

@@ -53,7 +53,7 @@ def list_quarantine(
     device: Device = None,
     reason: Reason = None,
     since: Since = None,
-    limit: Annotated[int, typer.Option(min=1, max=10_000)] = 20,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 20,
     as_json: AsJson = False,
 ) -> None:
     """The newest messages that could not be read and wait to be mended."""

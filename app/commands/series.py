@@ -44,21 +44,25 @@ def search(
     text: Annotated[
         list[str] | None, typer.Argument(help="Words in key, names, district or owner.")
     ] = None,
-    kind: Annotated[list[str] | None, typer.Option(help="meter, pv, air_station, ...")] = None,
+    kind: Annotated[
+        list[str] | None, typer.Option(help="Kind of asset: meter, pv, air_station, ...")
+    ] = None,
     district: Annotated[list[str] | None, typer.Option(help="Part of the city.")] = None,
-    owner: Annotated[list[str] | None, typer.Option(help="Whose it is.")] = None,
-    variable_: Annotated[list[str] | None, typer.Option("--variable", help="p_mw, ...")] = None,
+    owner: Annotated[list[str] | None, typer.Option(help="Whose it is, by id.")] = None,
+    variable_: Annotated[
+        list[str] | None, typer.Option("--variable", help="What is measured: p_mw, pm2_5, ...")
+    ] = None,
     box: Annotated[str | None, typer.Option(help="south,west,north,east in degrees.")] = None,
     flag: Annotated[
         list[str] | None, typer.Option(help="Flags of the newest reading; good for none.")
     ] = None,
     fresher_than: Annotated[
-        float | None, typer.Option(help="Minutes since the newest reading.")
+        float | None, typer.Option(help="Newest reading is younger than so many minutes.")
     ] = None,
     staler_than: Annotated[
-        float | None, typer.Option(help="Minutes since the newest reading.")
+        float | None, typer.Option(help="Newest reading is older than so many minutes.")
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, max=100_000)] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="At most so many.")] = 50,
     after: Annotated[str, typer.Option(help="Last key of the page before.")] = "",
     as_json: AsJson = False,
 ) -> None:
@@ -130,7 +134,9 @@ def online_rates(
 @group.command("gaps")
 def missing(
     key: Annotated[list[str] | None, typer.Argument(help="Series; all without any.")] = None,
-    hours: Annotated[float, typer.Option(min=0.1, max=24 * 366, help="How far back.")] = 24.0,
+    hours: Annotated[
+        float, typer.Option(min=0.1, max=24 * 366, help="How far back, in hours.")
+    ] = 24.0,
     as_json: AsJson = False,
 ) -> None:
     """Runs of missing intervals, and whether the source or the pipeline lost them."""

@@ -94,7 +94,12 @@ class CsvRows:
                 fresh, reported = lost[reported:], len(lost)
                 yield self._table.columns(picked.filter(pa.array(filled)), line[filled], fresh)
         except (pa.ArrowException, UnicodeError) as error:
-            raise DecodeError(f"{self._what} cannot be read: {sentence_end(error)}") from error
+            why = sentence_end(error)
+            if "straddling" in why:  # Arrow's word for a row that has no end within a block
+                why = (
+                    f"a row is longer than {block_bytes:,} bytes; it is no CSV, or a quote is open."
+                )
+            raise DecodeError(f"{self._what} cannot be read: {why}") from error
         if lost[reported:]:
             yield none(lost[reported:])
 

@@ -391,3 +391,10 @@ def test_no_damaged_workbook_raises_anything_but_a_decode_error(tmp_path, data):
         for part, content in parts.items():
             archive.writestr(part, bytes(content))
     assert_named(path, of_tree(LOCAL, "m"))
+
+
+def test_a_row_without_an_end_is_named(tmp_path):
+    path = tmp_path / "endless.csv"
+    path.write_text("device,tag,ts,value\n" + "a" * 50_000)
+    with pytest.raises(DecodeError, match=r"endless\.csv .*: a row is longer than 10,000 bytes"):
+        list(csv_file.read(path, block_bytes=10_000))

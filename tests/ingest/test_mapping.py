@@ -120,7 +120,7 @@ def test_a_time_of_tomorrow_is_no_reading(map_one, received_at):
     late = received_at + timedelta(days=1, microseconds=1)
     batch, (reason,) = map_one(METER, "p", 1.0, ts=late)
     assert len(batch) == 0
-    assert reason == "its time lies more than 1 day, 0:00:00 ahead: 'urn:dev:meter-1' 'p'"
+    assert reason == "its time lies more than 24 h ahead of the city's: 'urn:dev:meter-1' 'p'"
 
 
 def test_a_refused_value_does_not_take_its_message_along(tag_map, received_at):
@@ -135,7 +135,7 @@ def test_a_refused_value_does_not_take_its_message_along(tag_map, received_at):
     assert batch[["series_id", "value"]].tolist() == [(1, 0.001), (5, 3.0)]
     assert reasons == [
         "unknown device 'nobody'",
-        "its time lies more than 1 day, 0:00:00 ahead: 'urn:dev:weather' 't'",
+        "its time lies more than 24 h ahead of the city's: 'urn:dev:weather' 't'",
     ]
 
 
