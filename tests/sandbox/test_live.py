@@ -20,7 +20,6 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
 from core.errors import DecodeError
-from core.readings import RawReading
 from core.sites import AssetKind, Site
 from core.timeaxis import to_us
 from ingest.broker import Broker
@@ -67,14 +66,15 @@ class Listener:
     def _take(self, _client: object, _data: object, message: paho.MQTTMessage) -> None:
         decode = senml.decode if message.topic.startswith("senml/") else chirpstack.decode
         self.messages += 1
-        found: list[RawReading] = []
         try:
             found = decode(message.topic, bytes(message.payload), datetime.now(UTC))
         except DecodeError:
             self.broken.append(message.topic)
-        for reading in found:
-            series = self.readings.setdefault((reading.device, reading.tag), {})
-            series[to_us(reading.ts)] = reading.value
+            return
+        for (device, tag, _), ts_us, value in zip(
+            found.names, found.ts_us, found.value, strict=True
+        ):
+            self.readings.setdefault((device, tag), {})[ts_us] = value
 
     def ask(self, asset: str, powers: list[float]) -> None:
         steps = [

@@ -99,13 +99,16 @@ def test_a_database_that_is_away_meanwhile(
         holder.execute("LOCK TABLE reading_latest")
         with database.session() as session:
             session.execute("ALTER ROLE current_user SET lock_timeout = '50ms'")
-        with Database(database._url) as hasty:
-            table._database = hasty
-            with pytest.raises(StoreUnavailableError):
-                table.flush()
-            table.close()
-            assert "wait for the database" in caplog.text
-        holder.execute("ALTER ROLE current_user RESET lock_timeout")
+        try:
+            with Database(database._url) as hasty:
+                table._database = hasty
+                with pytest.raises(StoreUnavailableError):
+                    table.flush()
+                table.close()
+        finally:
+            with database.session() as session:
+                session.execute("ALTER ROLE current_user RESET lock_timeout")
+    assert "wait for the database" in caplog.text
     table._database = database
     assert table.flush() == 1
 

@@ -135,13 +135,13 @@ def test_the_map_of_tags_outlives_a_database_that_is_away(
 
 
 def test_a_real_city_is_not_simulated(now: datetime) -> None:
-    assert [c.name for c in _children(None)] == ["ingest", "web", "schedule"]
+    real = ["ingest", "field", "web", "schedule"]
+    assert [c.name for c in _children(None)] == real
     clock = CityClock(now, now + DAY, 60.0)
-    sandbox = _children(clock)[-1]
-    assert sandbox.name == "sandbox"
-    assert {clock.origin_wall.isoformat(), clock.origin_city.isoformat(), "60.0"} < set(
-        sandbox.arguments
-    )
+    simulated = _children(clock)[len(real) :]
+    assert [c.name for c in simulated] == ["sandbox", "station", "inverter", "charger"]
+    shown = {clock.origin_wall.isoformat(), clock.origin_city.isoformat(), "60.0"}
+    assert all(shown < set(child.arguments) for child in simulated)
 
 
 class _Anything:
