@@ -8,7 +8,7 @@ import statistics
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
-from bench.fault_run import BROKER, BROKER_KILLED, CUT, VICTIMS, Outcome
+from bench.fault_run import BROKER, BROKER_KILLED, CUT, SHARE, VICTIMS, Outcome
 
 _HEAD = """# Faults
 
@@ -23,6 +23,12 @@ is looked for in the table.
 
 **{verdict}**
 
+"""
+
+_TIMES = """
+From the fault until every way in that needs the process had a reading in the table that was made
+after it: median and longest of the faults that met a healthy system and were alone until it had
+healed, and the longest of all, in which further faults and the spells below are contained.
 """
 
 _PROVES = """
@@ -60,11 +66,9 @@ def written(outcome: Outcome, command: str) -> str:
         _table(("readings", "count"), _balance(outcome)),
         "\n## Faults\n\n",
         _table(
-            ("fault", "times", "readings flowed again after, median", "longest"), _faults(outcome)
+            ("fault", "times", "flows again, median", "longest", "longest of all"), _faults(outcome)
         ),
-        "\nFrom the kill until every way in that needs the process had a reading in the table that "
-        "was made\nafter it; faults come close upon each other, so that some of these times hold "
-        "several.\n",
+        _TIMES,
         "\n## Spells\n\n",
         _table(("spell", "what was seen"), _spells(outcome)),
         _problems(outcome),
@@ -111,11 +115,16 @@ def _faults(outcome: Outcome) -> Iterator[tuple[object, ...]]:
     for name in (*VICTIMS, BROKER_KILLED, BROKER, CUT):
         times = outcome.faults[name]
         if times:
-            passed = outcome.flowed_again_s.get(name, [])
-            median = f"{statistics.median(passed):.1f} s" if passed else "-"
-            longest = f"{max(passed):.1f} s" if passed else "-"
+            healed = outcome.healed.get(name, [])
+            alone = [one.seconds for one in healed if one.alone]
             how = f"{name} (SIGKILL)" if name in VICTIMS else name
-            yield how, times, median, longest
+            longest = max((one.seconds for one in healed), default=None)
+            median = statistics.median(alone) if alone else None
+            yield how, times, *(map(_seconds, (median, max(alone, default=None), longest)))
+
+
+def _seconds(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f} s"
 
 
 def _spells(outcome: Outcome) -> Iterator[tuple[object, ...]]:
@@ -133,7 +142,9 @@ def _spells(outcome: Outcome) -> Iterator[tuple[object, ...]]:
             f"(worst {spells.quiet.worst_s:.1f} s), meanwhile {spells.flooded.median_s:.1f} s "
             f"(worst {spells.flooded.worst_s:.1f} s)",
         )
-    if plan.share:
+    if SHARE in spells.skipped:
+        yield SHARE, f"skipped: {spells.skipped[SHARE]}"
+    elif plan.share:
         yield (
             "two ingesters side by side",
             f"they got {' and '.join(f'{n / 1e6:.1f}' for n in spells.shared)} MB from the broker "

@@ -10,7 +10,10 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import cycle
+from math import inf
 from time import monotonic, sleep, time
+from typing import NamedTuple
 
 from app.machinetokens import new_token
 from bench import fault_city
@@ -35,8 +38,14 @@ _HOARDED_S = 600
 _START_S = 90.0
 _CALM_S = 90.0
 _POLL_S = 0.1
+_ALONE = 3
+"""Kills after each calm that are alone, so that how long each takes to heal is known."""
+
+_LAST_S = 30.0
+"""How long what was acknowledged last may be on its way."""
+
 _QUIET_S = 3.0
-_FULL_S = 30.0
+_FILLED_S = 30.0
 """How long the spool may take to become full after the database has been away for long enough."""
 
 _SMALL_FILE = 4_096
@@ -56,8 +65,10 @@ VICTIMS: Mapping[str, tuple[tuple[str, ...], float]] = {
 }
 """Which wires each SIGKILL interrupts, and how often it is its turn."""
 
+_AWAY, _FULL = "database away", "disk full"
 BROKER, CUT = "broker (SIGTERM)", "connections cut"
 BROKER_KILLED = "broker (SIGKILL)"
+SHARE = "two ingesters"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,16 +119,23 @@ class Spells:
     skipped: dict[str, str] = field(default_factory=dict)
 
 
+class Healed(NamedTuple):
+    """Seconds until readings flowed again; alone: nothing else was wrong meanwhile."""
+
+    seconds: float
+    alone: bool
+
+
 @dataclass(slots=True)
 class Outcome:
-    """What came of a run. flowed_again_s: of each victim, after each fault."""
+    """What came of a run. healed: by the name of the fault."""
 
     plan: Plan
     broker: str
     seconds: float
     audit: Audit
     faults: Counter[str]
-    flowed_again_s: dict[str, list[float]]
+    healed: dict[str, list[Healed]]
     spells: Spells
     counts: Counter[str]
     problems: list[str]
@@ -150,6 +168,7 @@ class _Run:
         self._books = Books()
         self._spells = Spells()
         self._faults: list[tuple[str, tuple[str, ...], float]] = []
+        self._turn = cycle(plan.victims)
         self._logs = disk.logs
         self._programs: dict[str, Program] = {}
         self._stack = ExitStack()
@@ -296,6 +315,15 @@ class _Run:
                 done += 1
                 if done % self._plan.between_calms == 0:
                     self._calm(f"{done} of {count} kills")
+                    for _ in range(_ALONE):
+                        done += self._kill_alone()
+
+    def _kill_alone(self) -> bool:
+        """Kill the next victim in turn, and let nothing else happen until it has healed."""
+        victim = next(self._turn)
+        killed = self._kill_one(victim)
+        self._calm(f"{victim} alone")
+        return killed
 
     def _kill_one(self, victim: str) -> bool:
         at = time()
@@ -343,6 +371,7 @@ class _Run:
         """The database is away, and stations come back with what they held back for long."""
         spells, books = self._spells, self._books
         before = books.counts[REFUSED]
+        self._faults.append((_AWAY, ALL, time()))
         self._database.leave()
         began_us = int((time() - _HOARDED_S) * SECOND_US)
         if "field service" in self._programs:
@@ -352,7 +381,7 @@ class _Run:
             ):
                 self._loop.start(one.run())
         sleep(self._plan.away_s)
-        _until(lambda: books.counts[REFUSED] > before, _FULL_S)
+        _until(lambda: books.counts[REFUSED] > before, _FILLED_S)
         spells.refused_away = books.counts[REFUSED] - before
         spells.held_away = books.waiting
         for victim in ("ingester", "field service"):  # with what they cannot store
@@ -377,6 +406,9 @@ class _Run:
 
     def _share(self) -> None:
         """From one ingester to two, as docs/ingest.md tells: the first one keeps its name."""
+        if self._broker.kind is BrokerKind.AMQTT:
+            self._spells.skipped[SHARE] = "amqtt has no shared subscriptions"
+            return
         lines = [self._lines[*MQTT, "ingester"], self._lines[*MQTT, "ingester 2"]]
         self._shared_from = [line.brought for line in lines]
         self._programs.pop("ingester").stop()
@@ -394,10 +426,12 @@ class _Run:
 
     def _fill_the_disk(self) -> None:
         disk, books, spells = self._disk, self._books, self._spells
+        self._calm("before the disk is full")
+        self._faults.append((_FULL, ALL, time()))
         before = books.counts[REFUSED]
         until = time() + self._plan.full_s
         if disk.why_not:
-            spells.skipped["disk full"] = f"database and broker go on: {disk.why_not}"
+            spells.skipped[_FULL] = f"database and broker go on: {disk.why_not}"
         # There is room in the spool's own file for some seconds: it may not use that either.
         pid = self._programs["field service"].pid
         if pid is not None:
@@ -422,36 +456,43 @@ class _Run:
         if not _until(lambda: books.waiting == 0 and not self._mqtt.unanswered, _CALM_S):
             books.problem(f"{books.waiting} posts were not acknowledged at the end")
         found = audit(self._database.url, books)
-        until = monotonic() + _CALM_S
+        until = monotonic() + _LAST_S
         while found.lost and monotonic() < until:
-            self._tell(f"{found.missing} readings and {found.poison_missing} poison to come")
             sleep(1.0)
             found = audit(self._database.url, books)
         self._mqtt.close()
         self._stop_programs()
         found = audit(self._database.url, books)
         books.problems += self._loop.failures
-        if self._plan.share:
+        if self._plan.share and SHARE not in self._spells.skipped:
             lines = [self._lines[*MQTT, "ingester"], self._lines[*MQTT, "ingester 2"]]
             self._spells.shared = tuple(
                 line.brought - before for line, before in zip(lines, self._shared_from, strict=True)
             )
-        again: dict[str, list[float]] = defaultdict(list)
-        for name, wires, at in self._faults:
-            passed = self._watch.flowed_again_s(wires, at)
-            if passed is not None:
-                again[name].append(passed)
         return Outcome(
             self._plan,
             self._broker.kind.value,
             monotonic() - self._began,
             found,
-            Counter(name for name, _, _ in self._faults),
-            dict(again),
+            Counter(name for name, _, _ in self._faults if name not in (_AWAY, _FULL)),
+            self._healed(),
             self._spells,
             books.counts,
             books.problems,
         )
+
+    def _healed(self) -> dict[str, list[Healed]]:
+        """How long each fault took until readings flowed again, by its name."""
+        found: dict[str, list[Healed]] = defaultdict(list)
+        quiet_from = 0.0
+        nexts = [at for _, _, at in self._faults[1:]] + [inf]
+        for (name, wires, at), following in zip(self._faults, nexts, strict=True):
+            passed = self._watch.flowed_again_s(self._present(wires), at)
+            healed = inf if passed is None else at + passed
+            if passed is not None and name not in (_AWAY, _FULL):
+                found[name].append(Healed(passed, quiet_from < at and healed < following))
+            quiet_from = max(quiet_from, healed)
+        return dict(found)
 
 
 def _until(condition: Callable[[], bool], timeout_s: float) -> bool:
