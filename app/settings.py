@@ -15,7 +15,10 @@ from core.errors import ConfigurationError
 class Settings(BaseSettings):
     """What an installation can be told. The defaults run the sandbox city on one machine."""
 
-    model_config = SettingsConfigDict(env_prefix="VERDIGRID_", frozen=True, extra="ignore")
+    # An empty variable is none: as a folder to watch it would be the one we stand in.
+    model_config = SettingsConfigDict(
+        env_prefix="VERDIGRID_", frozen=True, extra="ignore", env_ignore_empty=True
+    )
 
     home: Path = Field(
         default=Path(".verdigrid"), description="Folder of the embedded database, broker and logs."

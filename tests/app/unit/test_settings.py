@@ -81,6 +81,15 @@ def test_every_folder_lies_below_home_and_is_absolute(
     assert {folder.parent for folder in folders} == {tmp_path / "somewhere"}
 
 
+def test_an_empty_variable_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a folder it would be the working directory, whose files would be taken in."""
+    monkeypatch.setenv("VERDIGRID_DROP_FOLDER", "")
+    monkeypatch.setenv("VERDIGRID_PORT", "")
+    found = settings.load()
+    assert found.drop_folder is None
+    assert found.port == 8050
+
+
 def test_a_variable_of_another_version_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VERDIGRID_NO_SUCH_SETTING", "1")
     settings.load()

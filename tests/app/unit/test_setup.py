@@ -204,6 +204,15 @@ def test_what_is_still_missing_is_named(
         wait_for_life(settings, sleeper, timeout_s=0)
 
 
+def test_a_city_without_the_sandbox_lives_when_the_application_answers(
+    settings_of: SettingsOf, sleeper: subprocess.Popen[bytes], free_port: int
+) -> None:
+    settings = settings_of(port=free_port, sandbox=False)
+    Journey(journey_path(settings)).write(prepared=True)
+    with pytest.raises(ServiceError, match=r"still missing: The application answers\. The system"):
+        wait_for_life(settings, sleeper, timeout_s=0)
+
+
 def test_a_process_that_keeps_failing_is_named_with_its_last_words(
     settings_of: SettingsOf, sleeper: subprocess.Popen[bytes], free_port: int
 ) -> None:
