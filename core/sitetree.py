@@ -93,7 +93,7 @@ def _unusable(what: str, why: str) -> ConfigurationError:
 
 
 def _filled(made: Callable[..., T], tree: dict[str, Any], /, **others: Any) -> T:
-    """One of ``made`` out of ``tree``, with ``others`` in place of what is there; names a stray field."""
+    """``made`` out of ``tree``, ``others`` in place of what is there; a stray field is named."""
     known = {field.name: field for field in fields(cast(Any, made))}
     for name in tree:
         if name not in known:
