@@ -12,7 +12,7 @@ import math
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any, Literal
@@ -73,20 +73,17 @@ def emit_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[objec
     if not rows:
         console.print(f"{title}: none.")
         return
-    shown = [
-        (name, [_words(value) for value in values], all(map(_is_number, values)))
+    found = [
+        _Column.of(name, values)
         for name, values in zip(columns, zip(*rows, strict=True), strict=True)
+        if any(value not in (None, "") for value in values)
     ]
-    shown = [column for column in shown if any(column[1])]
-    widths = _widths(
-        [[name, *texts] for name, texts, _ in shown],
-        console.width - _EDGES - _BETWEEN * len(shown),
-    )
+    widths = _widths(found, console.width - _EDGES - _BETWEEN * len(found))
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for (name, _, number), width in zip(shown, widths, strict=True):
-        justify: Literal["right", "left"] = "right" if number else "left"
-        table.add_column(name, width=width, overflow="fold", justify=justify)
-    for row in zip(*(texts for _, texts, _ in shown), strict=True):
+    for column, width in zip(found, widths, strict=True):
+        justify: Literal["right", "left"] = "right" if column.numbers else "left"
+        table.add_column(column.texts[0], width=width, overflow="fold", justify=justify)
+    for row in zip(*(column.texts[1:] for column in found), strict=True):
         table.add_row(*map(Text, row))  # plain: what came over the wire may look like markup
     console.print(table)
 
@@ -99,27 +96,54 @@ _SENTENCE = 30
 _NARROWEST_SENTENCE, _NARROWEST = 16, 8
 
 
-def _is_number(value: object) -> bool:
-    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """A column as text, its name first; sentences, times, numbers: what stands in it."""
+
+    texts: tuple[str, ...]
+    sentences: bool
+    times: bool
+    numbers: bool
+
+    @classmethod
+    def of(cls, name: str, values: Sequence[object]) -> _Column:
+        texts = tuple(_words(value) for value in values)
+        there = [value for value in values if value is not None]
+        return cls(
+            (name, *texts),
+            sentences=any(" " in text for text in texts),
+            times=all(isinstance(value, datetime) for value in there),
+            numbers=all(
+                isinstance(value, int | float) and not isinstance(value, bool) for value in there
+            ),
+        )
+
+    @property
+    def whole(self) -> int:
+        """How wide it is on one line."""
+        return max(map(cell_len, self.texts))
+
+    @property
+    def least(self) -> int:
+        """How wide it must be to break no word, and to show the beginning of a sentence."""
+        words = max(cell_len(word) for text in self.texts for word in (text.split() or [""]))
+        return max(words, min(_SENTENCE, self.whole)) if self.sentences else words
 
 
-def _least(text: str) -> int:
-    """How wide a column must be to show ``text`` without breaking a word."""
-    longest = max(map(cell_len, text.split()), default=1)
-    return max(longest, min(_SENTENCE, cell_len(text)))
-
-
-def _widths(columns: Sequence[Sequence[str]], room: int) -> list[int]:
-    """Widths of columns, together no more than ``room``: sentences give way first, then all."""
-    whole = [max(map(cell_len, texts)) for texts in columns]
-    sentences = [any(" " in text for text in texts) for texts in columns]
-    widths = [max(map(_least, texts)) for texts in columns]
-    for narrowest, may in ((_NARROWEST_SENTENCE, sentences), (_NARROWEST, [True] * len(widths))):
+def _widths(columns: Sequence[_Column], room: int) -> list[int]:
+    """Widths, together no more than ``room``: sentences give way first, then keys, then times."""
+    widths = [column.least for column in columns]
+    for narrowest, may in (
+        (_NARROWEST_SENTENCE, [c.sentences for c in columns]),
+        (_NARROWEST, [not c.times for c in columns]),
+        (_NARROWEST, [True] * len(columns)),
+    ):
         while sum(widths) > room:
             widest = max(range(len(widths)), key=lambda i: widths[i] if may[i] else 0)
             if not may[widest] or widths[widest] <= narrowest:
                 break
             widths[widest] -= 1
+    whole = [column.whole for column in columns]
     while sum(widths) < min(room, sum(whole)):
         narrow = min(range(len(widths)), key=lambda i: widths[i] if widths[i] < whole[i] else room)
         widths[narrow] += 1

@@ -53,7 +53,18 @@ def test_columns_without_anything_are_left_out_and_times_are_utc(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "100")
     noon = datetime(2026, 6, 22, 12, tzinfo=UTC).astimezone(timezone(timedelta(hours=8)))
-    emit_table("Series", ("key", "flags", "ts"), [("a", "", noon), ("b", "", None)])
+    rows = [("a", "", None, noon), ("b", "", None, None)]
+    emit_table("Series", ("key", "flags", "owner", "ts"), rows)
     out = capsys.readouterr().out
     assert "flags" not in out
+    assert "owner" not in out
     assert "2026-06-22T12:00:00Z" in out
+
+
+def test_a_key_breaks_before_a_time(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    noon = datetime(2026, 6, 22, 12, tzinfo=UTC)
+    emit_table("Series", ("key", "kind", "ts"), [(KEY, "air_station", noon)])
+    assert "2026-06-22T12:00:00Z" in capsys.readouterr().out
