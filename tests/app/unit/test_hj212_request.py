@@ -86,5 +86,5 @@ def test_a_station_is_asked(ask):
 def test_what_is_missing_is_said_in_a_sentence(ask):
     code, out, err = ask(MN, "clock")
     assert (code, out) == (1, "")
-    assert "No HJ 212 server can be asked" in err
+    assert "No HJ 212 server listens" in err
     assert "--begin and --end" in ask(MN, "recollect")[2]
