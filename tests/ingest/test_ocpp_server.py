@@ -248,12 +248,19 @@ def test_a_post_charges_car_after_car(
 
 @VERSIONS
 def test_what_happened_while_the_line_was_down_comes_later(
-    version: str, central: Running, kept: Kept, post: Post, settings: OcppSettings
+    version: str,
+    central: Running,
+    kept: Kept,
+    post: Post,
+    settings: OcppSettings,
+    tmp_path: Path,
 ) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     post(f"ws://127.0.0.1:{port}/ocpp", central.clock, version)
+    log = tmp_path / "post.log"
+    wait_until("a post that finds nobody", lambda: "no line" in log.read_text())
     time.sleep(2.0)  # some forty city minutes with nobody listening
     central._settings = replace(settings, port=port)
     central.start()
