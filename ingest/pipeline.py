@@ -12,10 +12,11 @@ in the quarantine with the reason, and the others go on.
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -37,6 +38,11 @@ T = TypeVar("T")
 
 _POLL_S = 0.1
 """How long an idle pipeline takes at most to notice that it shall stop."""
+
+_TURN_S = 0.0002
+"""How long a thread keeps the interpreter while another one wants it. Who writes gives it away at
+each of the half dozen questions to the server and then asks for it back; with Python's 5 ms a draft
+would be finished before the write beside it has well begun, and they would go in turn."""
 
 _BEAT_S = 5.0
 _LONGEST_REASON = 300
@@ -131,7 +137,7 @@ class Pipeline:
         """
         try:
             self._history.seed(self._patiently(self._sink.latest, StoreError, stop))
-            with _Writer(lambda whole: self._store(whole, stop)) as writer:
+            with _short_turns(), _Writer(lambda whole: self._store(whole, stop)) as writer:
                 self._loop(inbox, stop, writer)
         except _StoppedError:
             _log.warning("stopped while the store was away; unacknowledged messages stay queued")
@@ -311,6 +317,17 @@ class Pipeline:
             if stop.wait(pause):
                 raise _StoppedError
             pause = min(2 * pause, self._batch.retry_max_s)
+
+
+@contextmanager
+def _short_turns() -> Iterator[None]:
+    """Have the threads of this process take turns each _TURN_S."""
+    usual_s = sys.getswitchinterval()
+    sys.setswitchinterval(min(_TURN_S, usual_s))
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(usual_s)
 
 
 class _Writer:
