@@ -4,7 +4,8 @@ A type is a module with ``KIND`` (core.sites.AssetKind) and a function
 ``envelope(asset, conditions)`` that returns a grid.envelope.Envelope. What it has to be told is
 named there too: ``PROFILES`` and ``STATES``, variables of core/variables.py that are looked up for
 the asset (its own series, or the city's where it has none) and handed over in Conditions. A new
-type is a new file here; nothing else changes.
+type is a new file here; nothing else changes. Files that begin with ``_`` are no types: they hold
+what several types share.
 """
 
 from __future__ import annotations
@@ -126,45 +127,3 @@ def found() -> Mapping[AssetKind, DerType]:
 
 def _names(folders: Iterable[str]) -> list[str]:
     return sorted({m.name for m in pkgutil.iter_modules(folders) if not m.name.startswith("_")})
-
-
-def parameter(asset: Asset, name: str, default: float | None = None) -> float:
-    """A number among the asset's parameters; raises ConfigurationError when it is not there."""
-    value = asset.parameters.get(name, default)
-    if not isinstance(value, int | float) or not np.isfinite(value):
-        raise ConfigurationError(f"The asset {asset.id} lacks the number {name}.")
-    return float(value)
-
-
-def profile(asset: Asset, name: str, conditions: Conditions) -> np.ndarray:
-    """The profile ``name`` as an array of shape (time,); ConfigurationError without it."""
-    values = conditions.profiles.get(name)
-    if values is None or np.shape(values) != (conditions.steps,):
-        raise ConfigurationError(
-            f"The envelope of {asset.id} needs {name} for each of {conditions.steps} steps."
-        )
-    return np.asarray(values, dtype=float)
-
-
-def power(asset: Asset, conditions: Conditions) -> np.ndarray:
-    """The profile p_mw, never negative; raises ConfigurationError without it."""
-    return np.asarray(np.maximum(profile(asset, "p_mw", conditions), 0.0))
-
-
-def curtailable(asset: Asset, conditions: Conditions) -> Envelope:
-    """The envelope of what follows sun or wind: what is available, or less.
-
-    Profile: p_mw, what could be produced. Parameter: curtailment_cost_cny_per_mwh (0), owed for
-    each MWh not produced.
-    """
-    available = power(asset, conditions)
-    return Envelope(
-        asset=asset.id,
-        kind=asset.kind,
-        element=asset.element,
-        element_index=asset.element_index,
-        base_mw=available,
-        up_mw=np.zeros(conditions.steps),
-        down_mw=available,
-        down_cny_per_mwh=parameter(asset, "curtailment_cost_cny_per_mwh", 0.0),
-    )

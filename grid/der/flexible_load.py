@@ -1,24 +1,30 @@
-"""Loads that can be moved by some hours, such as heat pumps with a buffer."""
+"""Loads whose demand can be moved by some hours, such as cold stores and laundries."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from core.sites import Asset, AssetKind
-from grid.der import Conditions, parameter, power
+from grid.der import Conditions
+from grid.der._inputs import drawn, parameter
 from grid.envelope import EnergyAccount, Envelope
 
 KIND = AssetKind.FLEXIBLE_LOAD
+PROFILES = ("p_mw",)
 
 
 def envelope(asset: Asset, conditions: Conditions) -> Envelope:
     """Each part of the demand drawn at most ``shift_hours`` earlier or later, never beyond the end.
 
+    The content is what has been drawn since the beginning: never less than the demand until
+    shift_hours ago, never more than the demand until shift_hours from now. Nothing is moved into
+    or out of the horizon.
     Profile: p_mw, the demand. Parameters: p_max_mw, shift_hours (2).
     """
-    demand = power(asset, conditions)
+    demand = drawn(asset, "p_mw", conditions)
     steps = conditions.steps
-    shift = int(parameter(asset, "shift_hours", 2.0) / conditions.dt_h + 1e-9)
+    shift_h = parameter(asset, "shift_hours", 2.0, least=0.0)
+    shift = int(min(shift_h / conditions.dt_h + 1e-9, steps))
     energy = np.concatenate([[0.0], np.cumsum(demand) * conditions.dt_h])
     ends = np.arange(1, steps + 1)
     latest = energy[np.maximum(ends - shift, 0)]
@@ -29,7 +35,7 @@ def envelope(asset: Asset, conditions: Conditions) -> Envelope:
         element=asset.element,
         element_index=asset.element_index,
         base_mw=np.zeros(steps),
-        up_mw=np.maximum(parameter(asset, "p_max_mw"), demand),
+        up_mw=np.maximum(parameter(asset, "p_max_mw", least=0.0), demand),
         down_mw=np.zeros(steps),
         account=EnergyAccount(
             initial_mwh=0.0,
