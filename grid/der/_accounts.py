@@ -7,7 +7,7 @@ import numpy as np
 from core.errors import ConfigurationError
 from core.sites import Asset
 from grid.der import Conditions
-from grid.der._inputs import HOURS_PER_DAY, since_hour
+from grid.der._inputs import HOURS_PER_DAY, new_days, since_hour
 from grid.envelope import EnergyAccount
 
 
@@ -75,8 +75,9 @@ def daily_hours(
     is gone (keep = 0 there), and the hours of the new day come in. used_h: of the first day.
     """
     most = float(down_mw.max(initial=0.0))
-    since = since_hour(conditions, reset_hour)
-    resets = np.concatenate([[False], np.diff(since) < 0])
+    resets = new_days(conditions, reset_hour)
+    if since_hour(conditions, reset_hour)[0] == 0.0:
+        used_h = 0.0  # of the day that has just ended
     gain = np.divide(most, down_mw, out=np.zeros_like(down_mw), where=down_mw > 0)
     budget = min(hours, HOURS_PER_DAY) * most
     return EnergyAccount(

@@ -98,7 +98,8 @@ def pairs(asset: Asset, name: str) -> list[tuple[float, float]]:
 
 def by_hour(asset: Asset, name: str, conditions: Conditions, default: float) -> np.ndarray:
     """A number, or a list of 24 by local hour, as an array of shape (time,)."""
-    value = asset.parameters.get(name, default)
+    value = asset.parameters.get(name)
+    value = default if value is None else value
     hours = np.atleast_1d(np.array(value, dtype=object))
     if hours.size not in (1, HOURS_PER_DAY) or not all(
         isinstance(v, int | float) and np.isfinite(v) for v in hours
@@ -167,6 +168,15 @@ def _local_hours(times: bytes, timezone: str) -> np.ndarray:
 def since_hour(conditions: Conditions, hour: float) -> np.ndarray:
     """Hours since the local time of day ``hour`` was last passed, 0 <= value < 24, (time,)."""
     return np.asarray((local_hours(conditions) - hour) % HOURS_PER_DAY)
+
+
+def new_days(conditions: Conditions, hour: float) -> np.ndarray:
+    """Which steps are the first after the local time ``hour`` was passed, but the first of all.
+
+    A clock that is put back by an hour begins no new day. bool (time,).
+    """
+    passed = np.diff(since_hour(conditions, hour)) < -HOURS_PER_DAY / 2
+    return np.concatenate([[False], passed])
 
 
 def within_hours(conditions: Conditions, start: float, end: float) -> np.ndarray:

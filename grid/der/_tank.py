@@ -55,7 +55,7 @@ def heat_account(
         least = parameter(asset, "tank_min_mwh", 0.0, least=0.0)
         ordered(asset, "tank_min_mwh", least, "tank_mwh", tank)
         soc = state(asset, "soc", conditions, least=0.0, most=1.0)
-        start = tank * (0.5 if soc is None else soc)
+        start = max(0.5 * tank, least) if soc is None else soc * tank
         low[:] = least
         low[-1] = max(least, _end(asset, tank, start * float(np.prod(keep))))
     made = dt_h * heat_per_mwh * p_max_mw

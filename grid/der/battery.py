@@ -32,7 +32,8 @@ def envelope(asset: Asset, conditions: Conditions) -> Envelope:
     End: soc_end, the least state of charge at the end, or end_cny_per_mwh (0), what a MWh is worth
     then. Without either it ends no emptier than if it had been left alone, so that a plan cannot
     profit by leaving it empty.
-    Reactive power: grid/der/_inverter.py. State: soc at the beginning (0.5).
+    Reactive power: grid/der/_inverter.py. State: soc at the beginning (0.5, or what is
+    allowed next to it).
     A state outside soc_min..soc_max is left as fast as power allows and then never returns;
     self-discharge alone may lead below soc_min.
     """
@@ -44,7 +45,7 @@ def envelope(asset: Asset, conditions: Conditions) -> Envelope:
     high = parameter(asset, "soc_max", 1.0, least=0.0, most=1.0)
     ordered(asset, "soc_min", low, "soc_max", high)
     start = state(asset, "soc", conditions, least=0.0, most=1.0)
-    start = 0.5 if start is None else start
+    start = min(max(0.5, low), high) if start is None else start
     keep = _keep(asset, conditions)
     gain_up = parameter(asset, "efficiency_charge", 0.95, above=0.0, most=1.0)
     gain_down = 1.0 / parameter(asset, "efficiency_discharge", 0.95, above=0.0, most=1.0)
@@ -87,23 +88,25 @@ def envelope(asset: Asset, conditions: Conditions) -> Envelope:
             inflow_mwh=np.zeros(steps),
             capacity_mwh=capacity,
             end_cny_per_mwh=end_price or 0.0,
-            depth=_depth(asset),
+            depth=_depth(asset, 1.0 / gain_down),
         ),
         reactive=q,
     )
 
 
 def wear(
-    cycle_life: Sequence[tuple[float, float]], replacement_cny_per_mwh: float
+    cycle_life: Sequence[tuple[float, float]],
+    replacement_cny_per_mwh: float,
+    efficiency_discharge: float = 1.0,
 ) -> tuple[DepthBand, ...]:
-    """Wear by depth out of a cycle life.
+    """Wear by depth out of a cycle life, per MWh discharged at the terminals.
 
     cycle_life: pairs of a depth of discharge (0..1] and the full cycles of that depth until the
     battery is worn out, as data sheets give them. replacement_cny_per_mwh: of new cells, per MWh
     of capacity. A cycle of depth d uses 1 / cycles(d) of the life, so that what is discharged
-    between the depths d1 < d2 costs, per MWh of content,
+    between the depths d1 < d2 costs
 
-        replacement * (1 / cycles(d2) - 1 / cycles(d1)) / (d2 - d1),      1 / cycles(0) = 0,
+        replacement / efficiency * (1 / cycles(d2) - 1 / cycles(d1)) / (d2 - d1),  1 / cycles(0) = 0
 
     and a cycle to one of the depths given costs exactly its share of the replacement (Xu et al.,
     IEEE Trans. Power Systems 33(2), 2018, equations 6 to 9). Below the deepest given, the last
@@ -121,7 +124,7 @@ def wear(
     prices = replacement_cny_per_mwh * np.diff(1.0 / cycles, prepend=0.0) / widths
     if np.any(np.diff(prices) < -1e-9 * replacement_cny_per_mwh):
         raise ConfigurationError("By this cycle life, deeper discharge would wear less per MWh.")
-    prices = np.maximum.accumulate(prices)
+    prices = np.maximum.accumulate(prices) / efficiency_discharge
     widths[-1] += 1.0 - depths[-1]
     return tuple(DepthBand(float(w), float(p)) for w, p in zip(widths, prices, strict=True))
 
@@ -144,7 +147,7 @@ def _keep(asset: Asset, conditions: Conditions) -> np.ndarray:
     return kept(by_day or 0.0, HOURS_PER_DAY, conditions)
 
 
-def _depth(asset: Asset) -> tuple[DepthBand, ...]:
+def _depth(asset: Asset, efficiency_discharge: float) -> tuple[DepthBand, ...]:
     bands = pairs(asset, "cycle_cost_by_depth")
     life = pairs(asset, "cycle_life")
     replacement = optional(asset, "replacement_cny_per_mwh", least=0.0)
@@ -158,7 +161,7 @@ def _depth(asset: Asset) -> tuple[DepthBand, ...]:
                 f"The cycle_life of {asset.id} needs the number replacement_cny_per_mwh."
             )
         try:
-            return wear(life, replacement)
+            return wear(life, replacement, efficiency_discharge)
         except ConfigurationError as error:
             raise ConfigurationError(f"cycle_life of {asset.id}: {error}") from error
     total = sum(share for share, _ in bands)

@@ -14,6 +14,7 @@ from grid.der._accounts import daily_hours
 from grid.der._inputs import (
     HOURS_PER_DAY,
     drawn,
+    new_days,
     optional,
     parameter,
     since_hour,
@@ -35,7 +36,8 @@ def envelope(asset: Asset, conditions: Conditions) -> Envelope:
     from_hour and to_hour (0, 0: always), the local hours in which it can.
     Limits: hours_per_day, hours of a full cut in a day that begins at from_hour (two half cuts
     count as one); interruption_min_h and interruption_max_h, how long a cut lasts; rest_h, how
-    long none follows; interruptions_per_day, counted over the whole horizon.
+    long none follows; interruptions_per_day, counted over the whole horizon; interruption_min_mw
+    (0), the least of a cut, without which a cut of nothing counts as one.
     Without payback: interruption_cny_per_mwh, the value of what is not delivered.
     With it: payback_hours and payback_factor (1; cut energy times factor is drawn again),
     p_max_mw, up to which the load can draw; interruption_cny_per_mwh (0) on top.
@@ -96,6 +98,7 @@ def _limits(asset: Asset, conditions: Conditions) -> Commitment | None:
     per_day = optional(asset, "interruptions_per_day", least=0.0)
     days = conditions.steps * conditions.dt_h / HOURS_PER_DAY
     made = Commitment(
+        p_on_min_mw=parameter(asset, "interruption_min_mw", 0.0, least=0.0),
         min_up_h=parameter(asset, "interruption_min_h", 0.0, least=0.0),
         max_up_h=parameter(asset, "interruption_max_h", math.inf, above=0.0),
         min_down_h=parameter(asset, "rest_h", 0.0, least=0.0),
@@ -121,7 +124,7 @@ def _periods(conditions: Conditions, from_hour: float, length: float, payback_h:
     since = since_hour(conditions, from_hour)
     number = np.floor(since / payback_h + _WHOLE_H).astype(int)
     number[number >= math.ceil(length / payback_h - _WHOLE_H)] = -1
-    day = np.concatenate([[0], np.cumsum(np.diff(since) < 0)])
+    day = np.cumsum(new_days(conditions, from_hour))
     label = np.where(number < 0, -1, day * math.ceil(HOURS_PER_DAY / payback_h) + number)
     last = np.append(label[1:] != label[:-1], True)
     return _Periods(label, last)

@@ -31,12 +31,23 @@ ELEMENT = {
 def make() -> Callable[..., Envelope]:
     """The envelope of an asset with these parameters, from local midnight, in hours by default."""
 
-    def made(kind, parameters=None, *, steps=24, dt_h=1.0, stays=None, states=None, **profiles):
+    def made(
+        kind,
+        parameters=None,
+        *,
+        steps=24,
+        dt_h=1.0,
+        stays=None,
+        states=None,
+        start=MIDNIGHT,
+        zone="Asia/Shanghai",
+        **profiles,
+    ):
         one = Asset("one", kind, "", "", element=ELEMENT.get(kind, "load"), element_index=0)
         one.parameters.update(parameters or {})
-        times = MIDNIGHT + np.arange(steps) * np.timedelta64(int(dt_h * 3600), "s")
+        times = start + np.arange(steps) * np.timedelta64(int(dt_h * 3600), "s")
         flat = {n: np.broadcast_to(np.asarray(v, float), (steps,)) for n, v in profiles.items()}
-        return envelope_of(one, Conditions(times, dt_h, "Asia/Shanghai", flat, states or {}, stays))
+        return envelope_of(one, Conditions(times, dt_h, zone, flat, states or {}, stays))
 
     return made
 

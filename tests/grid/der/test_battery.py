@@ -100,11 +100,13 @@ LIFE = [(0.1, 30_000), (0.5, 5_000), (0.8, 2_500), (1.0, 1_500)]
 
 
 @pytest.mark.parametrize(("depth", "cycles"), LIFE)
-def test_a_cycle_costs_its_share_of_new_cells(depth, cycles):
+@pytest.mark.parametrize("efficiency", [1.0, 0.9])
+def test_a_cycle_costs_its_share_of_new_cells(depth, cycles, efficiency):
     """1 MWh at 800,000 CNY: cycles of a depth until it is worn out cost 800,000 CNY together."""
     cost, left = 0.0, depth
-    for band in wear(LIFE, 800_000):
-        cost += min(band.share, left) * band.cny_per_mwh
+    for band in wear(LIFE, 800_000, efficiency):
+        discharged = efficiency * min(band.share, left)  # at the terminals
+        cost += discharged * band.cny_per_mwh
         left -= min(band.share, left)
     assert cycles * cost == pytest.approx(800_000)
 

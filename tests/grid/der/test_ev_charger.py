@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from core.errors import ConfigurationError
@@ -158,6 +158,32 @@ def test_a_car_that_feeds_back_leaves_with_what_it_needs(make, cheapest):
     assert plan.content[:17] == pytest.approx(0.0)
     worn = charger(make, {**V2G, "v2g_cny_per_mwh": 900}, (stay,), steps=36)
     assert cheapest(worn, 1.0, price).p_mw.min() >= -1e-9  # not worth it
+
+
+@settings(max_examples=25)
+@given(
+    begin=st.floats(-6, 20),
+    length=st.floats(0.5, 12),
+    brought=st.floats(0, 1),
+    needed=st.floats(0, 1.5),
+    price=st.lists(st.floats(-300, 1500), min_size=24, max_size=24),
+)
+def test_no_price_lets_a_car_leave_without_what_it_needs(
+    make, cheapest, begin, length, brought, needed, price
+):
+    battery = max(1.0, brought + needed)
+    stay = Stay(at(begin), at(begin + length), needed, battery_mwh=battery, arrival_mwh=brought)
+    made = charger(make, {**V2G, "efficiency_charge": 1.0, "p_max_mw": 0.4}, (stay,))
+    plan = cheapest(made, 1.0, np.array(price))
+    able = needed <= 0.4 * min(length, begin + length) + 1e-6
+    assert (plan is not None) or not able
+    assert (made.conflicts(1.0) == []) is (plan is not None)
+    if plan is not None and 0 < begin + length <= 24:
+        leaves = int(np.ceil(begin + length - 1e-9)) - 1
+        assert plan.content[leaves] == pytest.approx(brought + needed, abs=1e-5)
+        there = plan.content[int(max(begin, 0.0)) : leaves + 1]
+        assert there.min() >= min(0.25 * battery, brought) - 1e-5
+        assert plan.content.max() <= battery + 1e-5
 
 
 def test_a_car_whose_battery_nobody_knows_is_only_charged(make):

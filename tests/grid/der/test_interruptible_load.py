@@ -52,8 +52,9 @@ def test_hours_of_a_day_are_counted_by_day(make, cheapest):
 
 def test_the_hours_already_used_are_gone(make, cheapest):
     parameters = {"interruption_cny_per_mwh": 0, "hours_per_day": 3}
-    made = load(make, parameters, states={"activated_h": 2.0})
-    assert cheapest(made, 1.0, np.full(24, 300.0)).lowered.sum() == pytest.approx(1.0)
+    one = np.datetime64("2026-06-20T17:00", "ns")  # 01:00, an hour into the day
+    made = load(make, parameters, states={"activated_h": 2.0}, start=one, steps=23)
+    assert cheapest(made, 1.0, np.full(23, 300.0)).lowered.sum() == pytest.approx(1.0)
 
 
 def test_cuts_have_a_length_a_rest_and_a_number(make, cheapest):
@@ -63,6 +64,7 @@ def test_cuts_have_a_length_a_rest_and_a_number(make, cheapest):
         "interruption_max_h": 3,
         "rest_h": 4,
         "interruptions_per_day": 2,
+        "interruption_min_mw": 0.6,
     }
     made = load(make, parameters)
     assert made.commitment.lowers

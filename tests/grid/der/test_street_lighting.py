@@ -39,6 +39,32 @@ def test_a_night_has_so_many_hours_over_midnight(make, cheapest):
     assert hours[36:].sum() == pytest.approx(1.0)  # 23:00 to midnight of the third
 
 
+def test_a_clock_that_is_put_back_brings_no_new_hours(make, cheapest):
+    """Berlin, 25 October 2026: 02:00 to 03:00 comes twice, the night is an hour longer."""
+    made = make(
+        AssetKind.STREET_LIGHTING,
+        {"dim_hours_per_night": 2, "dim_from_hour": 0, "dim_to_hour": 5},
+        p_mw=0.2,
+        steps=32,
+        dt_h=0.25,
+        start=np.datetime64("2026-10-24T22:00", "ns"),
+        zone="Europe/Berlin",
+    )
+    assert (made.down_mw > 0).sum() * 0.25 == 6.0
+    assert cheapest(made, 0.25, np.full(32, 300.0)).lowered.sum() * 0.25 / 0.1 == pytest.approx(2)
+
+
+def test_hours_of_the_night_before_do_not_count_in_the_next(make):
+    """The newest reading at noon is of the night that has ended."""
+    noon = np.datetime64("2026-06-21T04:00", "ns")
+    parameters, states = {"dim_hours_per_night": 2}, {"activated_h": 2.0}
+    kind = AssetKind.STREET_LIGHTING
+    ended = make(kind, parameters, states=states, start=noon, p_mw=0.2)
+    assert ended.account.initial_mwh == pytest.approx(2 * 0.1)
+    lasts = make(kind, parameters, states=states, start=noon - np.timedelta64(1, "h"), p_mw=0.2)
+    assert lasts.account.initial_mwh == 0.0
+
+
 @pytest.mark.parametrize(
     ("parameters", "says"),
     [
