@@ -58,6 +58,10 @@ _ALL = (
     Variable("heat_mw", "MW", 0.0, 10_000.0, _MEAN, "heat drawn from a plant or its tank"),
     Variable("temp_indoor", "degC", -40.0, 60.0, _MEAN, "indoor air temperature"),
     Variable("time_in_state_h", "h", 0.0, 1e6, _LAST, "time since a plant was switched on or off"),
+    Variable("starts_today", "1", 0.0, 1_000.0, _LAST, "starts since local midnight"),
+    Variable(
+        "cut_h", "h", 0.0, 1e6, _LAST, "time the present cut of a load has lasted, 0 for none"
+    ),
     Variable("activated_h", "h", 0.0, 24.0, _LAST, "time a load was cut or dimmed on its day"),
     Variable("e_owed_mwh", "MWh", 0.0, 1e6, _LAST, "energy to be drawn again after a cut"),
     # What the counters of meters show; they only rise, until they begin anew at zero.

@@ -8,11 +8,11 @@ from dataclasses import replace
 from core.errors import ConfigurationError
 from core.sites import Asset
 from grid.der import Conditions
-from grid.der._inputs import HOURS_PER_DAY, optional, parameter, state
+from grid.der._inputs import HOURS_PER_DAY, local_hours, optional, parameter, state
 from grid.envelope import Commitment, Ramp
 
-STATES = ("p_mw", "time_in_state_h")
-"""The power before the horizon, and for how many hours the plant has been on or off."""
+STATES = ("p_mw", "time_in_state_h", "starts_today")
+"""The power before the horizon, for how long the plant has been on or off, and its starts."""
 
 _ON_MW = 1e-6
 
@@ -28,13 +28,11 @@ def commitment(
     """How ``asset`` may be switched; None where nothing makes on and off differ.
 
     Parameters: min_up_h, min_down_h (0), max_up_h (none), start_cny (0), running_cny_per_h (0; on
-    top of the argument, such as fuel at no load), starts_max_per_day (none). The last is counted
-    over the whole horizon: 3 a day make 6 in 48 hours, at any time of them.
+    top of the argument, such as fuel at no load), starts_max_per_day (none), see ``starts_left``.
     States: p_mw (on where it is positive; off where nobody knows) and time_in_state_h (where
     nobody knows, just long enough to be switched).
     """
     starts = optional(asset, "starts_max_per_day", least=0.0)
-    days = conditions.steps * conditions.dt_h / HOURS_PER_DAY
     made = Commitment(
         p_on_min_mw=p_on_min_mw,
         min_up_h=parameter(asset, "min_up_h", 0.0, least=0.0),
@@ -43,7 +41,7 @@ def commitment(
         start_cny=parameter(asset, "start_cny", 0.0, least=0.0),
         running_cny_per_h=parameter(asset, "running_cny_per_h", 0.0, least=0.0) + running_cny_per_h,
         running_kgco2e_per_h=running_kgco2e_per_h,
-        starts_max=None if starts is None else math.ceil(starts * days - 1e-9),
+        starts_max=None if starts is None else starts_left(asset, conditions, starts),
     )
     if made.max_up_h < made.min_up_h:
         raise ConfigurationError(f"max_up_h of {asset.id} lies below its min_up_h.")
@@ -55,6 +53,20 @@ def commitment(
     if since is None:
         since = made.min_up_h if on else math.inf
     return replace(made, on=on, since_h=since)
+
+
+def starts_left(asset: Asset, conditions: Conditions, per_day: float) -> int:
+    """How many starts the horizon has left of ``per_day``.
+
+    Days are counted from the local midnight before the horizon, less what was started since (state
+    starts_today); where nobody knows that, from the beginning of the horizon. When in the horizon
+    they happen is free: 3 a day make 6 in 48 hours, at any time of them.
+    """
+    hours = conditions.steps * conditions.dt_h
+    done = state(asset, "starts_today", conditions, least=0.0)
+    if done is not None:
+        hours += float(local_hours(conditions)[0])
+    return max(math.ceil(per_day * hours / HOURS_PER_DAY - (done or 0.0) - 1e-9), 0)
 
 
 def ramp(asset: Asset, conditions: Conditions) -> Ramp | None:

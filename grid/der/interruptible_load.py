@@ -20,11 +20,12 @@ from grid.der._inputs import (
     since_hour,
     state,
 )
+from grid.der._switching import starts_left
 from grid.envelope import Commitment, EnergyAccount, Envelope
 
 KIND = AssetKind.INTERRUPTIBLE_LOAD
 PROFILES = ("p_mw",)
-STATES = ("activated_h", "e_owed_mwh")
+STATES = ("activated_h", "e_owed_mwh", "cut_h", "time_in_state_h", "starts_today")
 
 _WHOLE_H = 1e-9
 
@@ -36,7 +37,7 @@ def envelope(asset: Asset, conditions: Conditions) -> Envelope:
     from_hour and to_hour (0, 0: always), the local hours in which it can.
     Limits: hours_per_day, hours of a full cut in a day that begins at from_hour (two half cuts
     count as one); interruption_min_h and interruption_max_h, how long a cut lasts; rest_h, how
-    long none follows; interruptions_per_day, counted over the whole horizon; interruption_min_mw
+    long none follows; interruptions_per_day (see starts_left in _switching); interruption_min_mw
     (0), the least of a cut, without which a cut of nothing counts as one.
     Without payback: interruption_cny_per_mwh, the value of what is not delivered.
     With it: payback_hours and payback_factor (1; cut energy times factor is drawn again),
@@ -48,7 +49,8 @@ def envelope(asset: Asset, conditions: Conditions) -> Envelope:
     cannot remember when each MWh was cut. Nothing is drawn in advance. The hours of a day cannot
     be limited as well: there is one account.
     States: activated_h, full hours already cut on this day (0); e_owed_mwh, what is still to be
-    made up (0).
+    made up (0); cut_h, for how long it is cut now (0: it is not); time_in_state_h, since when it
+    is not (long enough); starts_today, cuts so far.
     """
     demand = drawn(asset, "p_mw", conditions)
     from_hour = parameter(asset, "from_hour", 0.0, least=0.0, most=HOURS_PER_DAY)
@@ -96,20 +98,25 @@ def envelope(asset: Asset, conditions: Conditions) -> Envelope:
 
 def _limits(asset: Asset, conditions: Conditions) -> Commitment | None:
     per_day = optional(asset, "interruptions_per_day", least=0.0)
-    days = conditions.steps * conditions.dt_h / HOURS_PER_DAY
+    cut_h = state(asset, "cut_h", conditions, least=0.0) or 0.0
+    rested_h = state(asset, "time_in_state_h", conditions, least=0.0)
     made = Commitment(
         p_on_min_mw=parameter(asset, "interruption_min_mw", 0.0, least=0.0),
         min_up_h=parameter(asset, "interruption_min_h", 0.0, least=0.0),
         max_up_h=parameter(asset, "interruption_max_h", math.inf, above=0.0),
         min_down_h=parameter(asset, "rest_h", 0.0, least=0.0),
-        starts_max=None if per_day is None else math.ceil(per_day * days - 1e-9),
+        starts_max=None if per_day is None else starts_left(asset, conditions, per_day),
         lowers=True,
     )
     if made.max_up_h < made.min_up_h:
         raise ConfigurationError(
             f"interruption_max_h of {asset.id} lies below its interruption_min_h."
         )
-    return None if made == Commitment(lowers=True) else made
+    if made == Commitment(lowers=True):
+        return None
+    if cut_h > 0.0:
+        return replace(made, on=True, since_h=cut_h)
+    return replace(made, since_h=math.inf if rested_h is None else rested_h)
 
 
 @dataclass(frozen=True, eq=False)

@@ -39,7 +39,8 @@ def test_bounds_have_room() -> None:
 
 def test_what_plants_and_loads_remember_is_a_state_and_never_summed() -> None:
     """Two readings of a quarter-hour's clock, tank or debt are one state, not two."""
-    kept = ("soc", "time_in_state_h", "activated_h", "e_owed_mwh", "volume_m3", "level_m")
+    kept = ("soc", "time_in_state_h", "starts_today", "cut_h", "activated_h", "e_owed_mwh")
+    kept += ("volume_m3", "level_m")
     assert {VARIABLES[name].aggregation for name in kept} == {Aggregation.LAST}
     assert all(VARIABLES[name].minimum <= 0.0 for name in kept)
 

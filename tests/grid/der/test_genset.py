@@ -82,6 +82,15 @@ def test_a_start_has_its_price_and_its_number(make, cheapest):
     assert genset(make, {"starts_max_per_day": 1}, steps=36).commitment.starts_max == 2
 
 
+@pytest.mark.parametrize(("done", "left"), [(None, 2), (0.0, 3), (2.0, 1), (5.0, 0)])
+def test_starts_of_this_day_are_counted(make, done, left):
+    """Two a day, from noon to noon: three from midnight on, less what was started."""
+    states = {} if done is None else {"starts_today": done}
+    noon = np.datetime64("2026-06-21T04:00", "ns")
+    made = genset(make, {"starts_max_per_day": 2}, states, start=noon)
+    assert made.commitment.starts_max == left
+
+
 def test_it_goes_on_from_what_it_did_before(make, cheapest):
     """On for an hour of three: it must run two more, although power is cheap."""
     states = {"p_mw": 1.0, "time_in_state_h": 1.0}

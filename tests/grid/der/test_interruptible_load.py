@@ -78,6 +78,16 @@ def test_cuts_have_a_length_a_rest_and_a_number(make, cheapest):
     assert off.sum() == 6
 
 
+def test_a_cut_that_goes_on_is_counted_from_its_beginning(make, cheapest):
+    """The plan is told since when; of a rest of 22 hours, 20 that have passed leave two."""
+    parameters = {"interruption_cny_per_mwh": 0, "interruption_max_h": 3, "rest_h": 22}
+    made = load(make, parameters, states={"cut_h": 2.0})
+    assert (made.commitment.on, made.commitment.since_h) == (True, 2.0)
+    rested = load(make, parameters, states={"time_in_state_h": 20.0})
+    assert (rested.commitment.on, rested.commitment.since_h) == (False, 20.0)
+    assert not cheapest(rested, 1.0, DEAR).lowered[:2].any()
+
+
 PAYBACK = {
     "share": 0.5,
     "payback_hours": 4,
