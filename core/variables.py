@@ -54,6 +54,16 @@ _ALL = (
     Variable("soc", "1", 0.0, 1.0, _LAST, "state of charge"),
     Variable("import_mw", "MW", 0.0, 10_000.0, _MEAN, "power drawn from the upstream grid"),
     Variable("export_mw", "MW", 0.0, 10_000.0, _MEAN, "power fed to the upstream grid"),
+    # Heat, and what plants and loads remember of the hours before.
+    Variable("heat_mw", "MW", 0.0, 10_000.0, _MEAN, "heat drawn from a plant or its tank"),
+    Variable("temp_indoor", "degC", -40.0, 60.0, _MEAN, "indoor air temperature"),
+    Variable("time_in_state_h", "h", 0.0, 1e6, _LAST, "time since a plant was switched on or off"),
+    Variable("starts_today", "1", 0.0, 1_000.0, _LAST, "starts since local midnight"),
+    Variable(
+        "cut_h", "h", 0.0, 1e6, _LAST, "time the present cut of a load has lasted, 0 for none"
+    ),
+    Variable("activated_h", "h", 0.0, 24.0, _LAST, "time a load was cut or dimmed on its day"),
+    Variable("e_owed_mwh", "MWh", 0.0, 1e6, _LAST, "energy to be drawn again after a cut"),
     # What the counters of meters show; they only rise, until they begin anew at zero.
     Variable("e_import_register_mwh", "MWh", 0.0, 1e9, _LAST, "meter register of imported energy"),
     Variable("e_export_register_mwh", "MWh", 0.0, 1e9, _LAST, "meter register of exported energy"),
@@ -80,6 +90,7 @@ _ALL = (
     Variable("flow_m3_per_h", "m3/h", -100_000.0, 100_000.0, _MEAN, "volume flow"),
     Variable("head_m", "m", -50.0, 1_000.0, _MEAN, "pressure head"),
     Variable("level_m", "m", -10.0, 200.0, _LAST, "water level"),
+    Variable("volume_m3", "m3", 0.0, 1e9, _LAST, "volume held in a reservoir"),
     Variable("billed_m3", "m3", 0.0, 1e6, _SUM, "billed use of the interval"),
     # Prices and carbon.
     Variable("price_cny_per_mwh", "CNY/MWh", -20_000.0, 100_000.0, _MEAN, "energy price"),

@@ -2,66 +2,163 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from core.sites import Asset, AssetKind
-from core.timeaxis import from_datetime64, zone
-from grid.der import parameter, profile
+from grid.der import Conditions
+from grid.der._inputs import HOURS_PER_DAY, drawn, optional, parameter, runs, within_hours
+from grid.der._stays import Rules, vehicles
 from grid.envelope import EnergyAccount, Envelope
 
 KIND = AssetKind.EV_CHARGER
+PROFILES = ("p_mw",)
 
 
-def envelope(
-    asset: Asset,
-    *,
-    times: np.ndarray,
-    dt_h: float,
-    available_mw: np.ndarray | None = None,  # noqa: ARG001 - one signature for all types
-    demand_mw: np.ndarray | None = None,
-    soc: float | None = None,  # noqa: ARG001
-    timezone: str = "UTC",
-) -> Envelope:
-    """The demand of each stay, shifted within it; demand outside of stays remains as it is.
+def envelope(asset: Asset, conditions: Conditions) -> Envelope:
+    """The stays of vehicles where they are known, else the demand, shifted within usual stays.
 
-    A stay lasts from arrival_hour to departure_hour, local hours of ``timezone``, over midnight
-    where the departure is the earlier one. Within a stay nothing is charged before the car came
-    and all is there when it leaves. The horizon cuts stays: each part delivers its own demand.
-    Parameters: p_max_mw, arrival_hour (18), departure_hour (7).
+    Known stays (Conditions.stays). The content is what the vehicles there hold: what they brought
+    where that is known, plus what they got; it leaves with them, and 0 is left when all have gone.
+    A stay counts from its arrival or the horizon's beginning, less what it was charged by then,
+    and until its departure; one that ends after the horizon must have got until its end what it
+    could not get afterwards at full power, and fair_share (1) of the part that falls to the
+    horizon by time. Parameters: p_max_mw, of the whole station and of each vehicle that does not
+    take less; v2g (0; 1 where vehicles with a known battery_mwh and arrival_mwh may feed back, at
+    most v2g_max_mw (p_max_mw) together, at v2g_cny_per_mwh (0), never below v2g_soc_min (0.2) or
+    what they brought, if less); efficiency_charge and efficiency_discharge (0.93 each: 87.0 %
+    round trip, Schram et al., "Empirical evaluation of V2G round-trip efficiency", SEST 2020);
+    needed_mwh and charged_mwh count at the plug. unserved_cny_per_mwh: what a MWh costs that
+    the battery lacks at departure; without it, a stay that asks more than the charger can give is
+    a conflict. With several vehicles at once a lack counts again in each step until all have gone,
+    and their limits are a relaxation, see grid/der/_stays.py.
+
+    Expected demand (profile p_mw; optional where stays are known). As long as known vehicles are
+    there, what is expected beyond their needs stays as it is; afterwards, and where the charger
+    reports no stays, the demand from arrival_hour (18) to departure_hour (7), local hours, may be
+    shifted within that time, and the rest stays as it is. The horizon cuts such a stay: each part
+    delivers its own demand.
     """
-    demand = profile(asset, "demand_mw", demand_mw, len(times))
-    arrival = parameter(asset, "arrival_hour", 18.0)
-    departure = parameter(asset, "departure_hour", 7.0)
-    staying = _staying(times, timezone, arrival, departure)
-    energy = np.cumsum(demand) * dt_h
-    earliest, latest = energy.copy(), energy.copy()
-    for first, last in _runs(staying):
-        latest[first:last] = energy[first - 1] if first else 0.0
-        latest[last] = energy[last]
-        earliest[first : last + 1] = energy[last]
-    limit = np.maximum(parameter(asset, "p_max_mw"), demand)
+    power = parameter(asset, "p_max_mw", least=0.0)
+    known = _known(asset, conditions, power)
+    demand = _demand(asset, conditions)
+    arrival = parameter(asset, "arrival_hour", 18.0, least=0.0, most=HOURS_PER_DAY)
+    departure = parameter(asset, "departure_hour", 7.0, least=0.0, most=HOURS_PER_DAY)
+    until = known.until
+    staying = within_hours(conditions, arrival, departure)
+    staying[:until] = False
+    staying &= bool(demand.any())
+    earliest, latest = _shifted(demand, staying, conditions.dt_h)
+    base = np.where(staying, 0.0, demand)
+    base[:until] = known.beyond(demand, conditions.dt_h, power)[:until]
+    limit = np.where(staying, np.maximum(power, demand), 0.0)
+    price = optional(asset, "unserved_cny_per_mwh", least=0.0)
     return Envelope(
         asset=asset.id,
         kind=asset.kind,
         element=asset.element,
         element_index=asset.element_index,
-        p_min_mw=np.where(staying, 0.0, demand),
-        p_max_mw=np.where(staying, limit, demand),
-        energy=EnergyAccount(initial_mwh=0.0, min_mwh=latest, max_mwh=earliest),
+        base_mw=base,
+        up_mw=np.minimum(known.charge_mw, power) + limit,
+        down_mw=known.discharge_mw,
+        down_cny_per_mwh=parameter(asset, "v2g_cny_per_mwh", 0.0, least=0.0),
+        account=EnergyAccount(
+            initial_mwh=known.initial_mwh,
+            min_mwh=known.low + latest,
+            max_mwh=known.high + earliest,
+            gain_up=np.where(staying, 1.0, known.gain_up),
+            gain_down=np.full(conditions.steps, known.gain_down),
+            keep=known.keep,
+            inflow_mwh=known.inflow,
+            breach_cny_per_mwh=None if price is None else price / conditions.dt_h,
+        ),
+        soft_kind="" if price is None else "energy at departure",
     )
 
 
-def _staying(times: np.ndarray, timezone: str, arrival: float, departure: float) -> np.ndarray:
-    tz = zone(timezone)
-    local = [from_datetime64(t).astimezone(tz) for t in times]
-    hour = np.array([t.hour + t.minute / 60 for t in local])
-    if arrival <= departure:
-        return np.asarray((hour >= arrival) & (hour < departure))
-    return np.asarray((hour >= arrival) | (hour < departure))
+@dataclass(frozen=True, eq=False)
+class _Known:
+    """All known vehicles together; until: the first step that none of them concerns."""
+
+    until: int
+    initial_mwh: float
+    low: np.ndarray
+    high: np.ndarray
+    keep: np.ndarray
+    inflow: np.ndarray
+    charge_mw: np.ndarray
+    discharge_mw: np.ndarray
+    gain_up: float
+    gain_down: float
+    needed_mwh: float
+
+    def beyond(self, demand: np.ndarray, dt_h: float, p_max_mw: float) -> np.ndarray:
+        """What of the demand the known vehicles do not explain, within what they leave of power."""
+        expected = float(demand[: self.until].sum()) * dt_h
+        share = max(1.0 - self.needed_mwh / expected, 0.0) if expected > 0.0 else 0.0
+        room = np.maximum(p_max_mw - self.charge_mw, 0.0)
+        return np.asarray(np.minimum(share * demand, room))
 
 
-def _runs(mask: np.ndarray) -> list[tuple[int, int]]:
-    """First and last position of each unbroken stretch of True."""
-    edges = np.diff(np.concatenate([[0], mask.astype(int), [0]]))
-    starts, ends = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1) - 1
-    return list(zip(starts.tolist(), ends.tolist(), strict=True))
+def _known(asset: Asset, conditions: Conditions, power: float) -> _Known:
+    efficiency = parameter(asset, "efficiency_charge", 0.93, above=0.0, most=1.0)
+    gain_down = 1.0 / parameter(asset, "efficiency_discharge", 0.93, above=0.0, most=1.0)
+    feeding = parameter(asset, "v2g_max_mw", power, least=0.0)
+    rules = Rules(
+        p_max_mw=power,
+        efficiency=efficiency,
+        v2g=parameter(asset, "v2g", 0.0, least=0.0, most=1.0) > 0.0,
+        v2g_soc_min=parameter(asset, "v2g_soc_min", 0.2, least=0.0, most=1.0),
+        fair_share=parameter(asset, "fair_share", 1.0, least=0.0, most=1.0),
+        soft=optional(asset, "unserved_cny_per_mwh", least=0.0) is not None,
+    )
+    there = vehicles(asset.id, conditions.stays or (), conditions, rules)
+    steps = conditions.steps
+    busy = np.any([v.present > 0.0 for v in there], axis=0) if there else np.zeros(steps, bool)
+    stretches = runs(busy)
+    low, high, inflow, keep = np.zeros(steps), np.zeros(steps), np.zeros(steps), np.ones(steps)
+    charge, discharge = np.zeros(steps), np.zeros(steps)
+    for vehicle in there:
+        here = slice(vehicle.first, vehicle.last + 1)
+        low[here] += vehicle.low[here]
+        high[here] += vehicle.high[here]
+        charge += vehicle.p_max_mw * vehicle.present
+        if vehicle.v2g:
+            discharge += vehicle.p_max_mw * vehicle.present
+        if not vehicle.before:
+            inflow[vehicle.first] += vehicle.arrives
+        if vehicle.last + 1 < steps and busy[vehicle.last + 1]:
+            inflow[vehicle.last + 1] -= vehicle.leaves
+    for _, last in stretches:
+        keep[last + 1 : last + 2] = 0.0  # whatever was left, all have gone
+    return _Known(
+        until=stretches[-1][1] + 1 if stretches else 0,
+        initial_mwh=sum(v.arrives for v in there if v.before),
+        low=low,
+        high=high,
+        keep=keep,
+        inflow=inflow,
+        charge_mw=charge,
+        discharge_mw=np.minimum(discharge, feeding),
+        gain_up=efficiency,
+        gain_down=gain_down,
+        needed_mwh=sum(v.within for v in there) / efficiency,
+    )
+
+
+def _demand(asset: Asset, conditions: Conditions) -> np.ndarray:
+    if conditions.stays is not None and "p_mw" not in conditions.profiles:
+        return np.zeros(conditions.steps)
+    return drawn(asset, "p_mw", conditions)
+
+
+def _shifted(demand: np.ndarray, staying: np.ndarray, dt_h: float) -> tuple[np.ndarray, np.ndarray]:
+    """The most and the least that can have been charged by the end of each step, MWh."""
+    energy = np.cumsum(np.where(staying, demand, 0.0)) * dt_h
+    earliest, latest = energy.copy(), energy.copy()
+    for first, last in runs(staying):
+        latest[first:last] = energy[first - 1] if first else 0.0
+        latest[last] = energy[last]
+        earliest[first : last + 1] = energy[last]
+    return earliest, latest

@@ -8,7 +8,7 @@ from core.accounts import GRANTS, Account, Permission, Role, check
 from core.errors import ConfigurationError, PermissionDeniedError, TimeError
 from core.findings import Finding, Severity, errors
 from core.series import Series, SeriesKind
-from core.variables import VARIABLES, variable
+from core.variables import VARIABLES, Aggregation, variable
 
 
 def test_a_series_names_site_asset_variable_and_its_kind() -> None:
@@ -35,6 +35,14 @@ def test_unknown_variable_or_zone_is_refused() -> None:
 def test_bounds_have_room() -> None:
     assert all(v.minimum < v.maximum for v in VARIABLES.values())
     assert all(name == v.name for name, v in VARIABLES.items())
+
+
+def test_what_plants_and_loads_remember_is_a_state_and_never_summed() -> None:
+    """Two readings of a quarter-hour's clock, tank or debt are one state, not two."""
+    kept = ("soc", "time_in_state_h", "starts_today", "cut_h", "activated_h", "e_owed_mwh")
+    kept += ("volume_m3", "level_m")
+    assert {VARIABLES[name].aggregation for name in kept} == {Aggregation.LAST}
+    assert all(VARIABLES[name].minimum <= 0.0 for name in kept)
 
 
 def test_a_finding_says_where_and_counts_the_rest() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 import dashboards
 from core.errors import ConfigurationError
+from core.sites import AssetKind
 from dashboards.address import View, parse
 from dashboards.texts import LANGUAGES, words
 
@@ -51,6 +52,11 @@ def test_every_text_that_the_code_names_exists() -> None:
     }
     assert len(named) > 80
     assert sorted(named - set(table)) == []
+
+
+def test_every_kind_of_asset_has_a_name() -> None:
+    named = {key for key in words("en").table if key.startswith("kind.")}
+    assert named == {f"kind.{kind}" for kind in AssetKind}
 
 
 def test_a_missing_text_is_an_error_that_names_it() -> None:
