@@ -56,7 +56,7 @@ def run_field(
         while not stop.is_set():
             city = load_city(database)
             with (
-                described_anew(database, stop) as until,
+                described_anew(city, stop) as until,
                 closing(StoreSink(database, pace=city.clock.pace)) as sink,
             ):
                 fieldservice.run(
@@ -73,29 +73,28 @@ def run_field(
 
 
 @contextmanager
-def described_anew(database: Database, stop: threading.Event) -> Iterator[threading.Event]:
-    """An event that is set with ``stop``, or when another description of the city is saved."""
+def described_anew(city: City, stop: threading.Event) -> Iterator[threading.Event]:
+    """An event that is set with ``stop``, or when ``city`` is not what the database describes.
+
+    That goes by the revision that was read with the description: what was saved before the first
+    look counts too.
+    """
     until, left = threading.Event(), threading.Event()
 
-    def saved() -> object:
-        with database.connection() as connection:
-            return sites.saved_at(connection)
-
     def watch() -> None:
-        first: object = None
         next_look = 0.0
         while not left.wait(0.1) and not stop.is_set():
             if time.monotonic() < next_look:
                 continue
             next_look = time.monotonic() + _LOOK_EVERY_S
             try:
-                current = saved()
+                with city.database.connection() as connection:
+                    current = sites.revision(connection)
             except StoreError:
                 continue
-            if first is not None and current != first:
+            if current != city.revision:
                 log.info("the city is described anew; receivers begin again")
                 break
-            first = current
         until.set()
 
     watcher = threading.Thread(target=watch, name="description-watcher")

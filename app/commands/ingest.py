@@ -42,7 +42,7 @@ def mqtt(as_json: LogJson = False) -> None:
         while not stop.is_set():
             city = load_city(database)
             with (
-                receiving.described_anew(database, stop) as until,
+                receiving.described_anew(city, stop) as until,
                 closing(StoreSink(database, pace=city.clock.pace)) as sink,
             ):
                 run_mqtt(

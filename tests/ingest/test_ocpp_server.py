@@ -12,7 +12,6 @@ import logging
 import os
 import random
 import signal
-import socket
 import ssl
 import subprocess
 import sys
@@ -254,15 +253,13 @@ def test_what_happened_while_the_line_was_down_comes_later(
     post: Post,
     settings: OcppSettings,
     tmp_path: Path,
+    free_port: int,
 ) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    post(f"ws://127.0.0.1:{port}/ocpp", central.clock, version)
+    post(f"ws://127.0.0.1:{free_port}/ocpp", central.clock, version)
     log = tmp_path / "post.log"
     wait_until("a post that finds nobody", lambda: "no line" in log.read_text())
     time.sleep(2.0)  # some forty city minutes with nobody listening
-    central._settings = replace(settings, port=port)
+    central._settings = replace(settings, port=free_port)
     central.start()
     began = central.clock.at(datetime.now(UTC))
     wait_until("a car of then", lambda: kept.whole_sessions())

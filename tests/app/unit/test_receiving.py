@@ -12,14 +12,15 @@ from pathlib import Path
 import pytest
 
 from app import fieldwork, receiving
+from app.receiving import described_anew
 from app.settings import Settings
-from app.wiring import LiveTagMap, StoreSink, registrar_of
+from app.wiring import LiveTagMap, StoreSink, load_city, registrar_of
 from core.clock import CityClock
 from core.errors import ConfigurationError
 from core.sites import AssetKind, DeviceProfile, ProfileTag, Registration, Site
 from ingest.hj212_frame import frame
 from store import beats, cityclock, devices, readings, series, sites
-from store.database import Database
+from store.database import Connection, Database
 
 AIR = DeviceProfile(
     "air",
@@ -113,6 +114,41 @@ def test_a_station_takes_itself_in_and_a_new_description_counts_at_once(
     eventually("its value is stored", lambda: stored(database, "NOISE-7") == [1.0])
 
 
+def test_a_description_saved_between_the_load_and_the_watch_is_noticed(
+    database: Database, described: Site
+) -> None:
+    """The first look compares with what was loaded, not with what it finds."""
+    city = load_city(database)
+    with database.connection() as connection:
+        sites.save(connection, replace(described, profiles=(AIR, NOISE)))
+    with described_anew(city, threading.Event()) as until:
+        assert until.wait(60)
+    again = load_city(database)
+    assert again.site.profiles == (AIR, NOISE)
+    assert again.revision > city.revision
+
+
+def test_the_same_description_is_no_new_one(
+    database: Database, described: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A watcher that looked is told by its stop: it saw nothing new in the looks before."""
+    looks: list[int] = []
+    revision = sites.revision
+
+    def seen(connection: Connection) -> int:
+        looks.append(revision(connection))
+        return looks[-1]
+
+    monkeypatch.setattr(sites, "revision", seen)
+    monkeypatch.setattr(receiving, "_LOOK_EVERY_S", 0.0)
+    stop = threading.Event()
+    with described_anew(load_city(database), stop) as until:
+        while len(looks) < 3:
+            assert not until.wait(0.02)
+        stop.set()
+        assert until.wait(60)
+
+
 def test_a_file_in_the_drop_folder_is_imported(
     field: int, database: Database, tmp_path: Path, eventually: Callable[..., None]
 ) -> None:
@@ -130,7 +166,7 @@ def test_a_file_in_the_drop_folder_is_imported(
 
 
 def test_what_is_not_switched_on_says_how(database: Database, described: Site) -> None:
-    city = receiving.load_city(database)
+    city = load_city(database)
     off = Settings()
     assert fieldwork.enabled(off, city) == []
     with pytest.raises(ConfigurationError, match="VERDIGRID_HJ212_PORT"):
