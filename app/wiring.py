@@ -14,7 +14,7 @@ import numpy as np
 
 from app.settings import Settings
 from core.clock import CityClock
-from core.errors import ConfigurationError, StoreUnavailableError
+from core.errors import ConfigurationError, StoreError, StoreUnavailableError
 from core.readings import Rejected
 from core.sites import Registration, Route, Site
 from core.timeaxis import EPOCH
@@ -184,7 +184,8 @@ class LiveTagMap:
 
     Each call gives the map; at most every ``every_s`` seconds it asks for the catalogue's version.
     When that has risen, new devices are added to the map; a new description makes a new map.
-    A database that is away leaves the last map in use.
+    A database that is away, or a description of no use, leaves the last map in use; without one it
+    raises StoreError.
     with_keys: whether it knows series by their keys too, which takes memory for each of them.
     """
 
@@ -208,6 +209,9 @@ class LiveTagMap:
             except StoreUnavailableError:
                 if self._held is None:
                     raise
+            except ConfigurationError as error:
+                if self._held is None:
+                    raise StoreError(str(error)) from error
             self._next = time.monotonic() + self._every_s
         return self._held
 

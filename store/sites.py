@@ -47,6 +47,15 @@ def described(connection: Connection) -> Described | None:
     return Described(from_tree(row[0], row[1]), row[2]) if row else None
 
 
+def network(connection: Connection, site: str) -> str:
+    """The grid of the city with that id, as it was saved; empty where there is none.
+
+    It asks nothing of the rest of the description, which may be of no use any more.
+    """
+    row = connection.execute(_SQL["network"], {"id": site}).fetchone()
+    return str(row[0]) if row else ""
+
+
 def revision(connection: Connection) -> int:
     """The number of the description that ``load`` gives; 0 before the first.
 

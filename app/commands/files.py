@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -19,12 +20,12 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from app import settings
+from app import receiving, settings
 from app.commands.output import AsJson, LogJson, emit, log_json
 from app.lifeline import end_with_parent
 from app.progress import console
 from app.signals import stop_event
-from app.wiring import LiveTagMap, StoreSink, load_city, open_database, read_tag_map
+from app.wiring import City, LiveTagMap, StoreSink, load_city, open_database, read_tag_map
 from ingest import filemapping
 from ingest.files import ImportReport, import_file
 from ingest.folder import FolderSettings, FolderStatus, run_folder
@@ -103,10 +104,17 @@ def watch_folder(
     end_with_parent()
     log_json(as_json)
     stop = stop_event()
-    with open_database(settings.load()) as database, closing(StoreSink(database)) as sink:
-        city = load_city(database)
-        folder = FolderSettings(path, still_s, poll_s, filemapping.of_site(city.site.parameters))
-        run_folder(folder, sink, LiveTagMap(database), city.now, stop, _reporter())
+    with open_database(settings.load()) as database:
+
+        def folder(city: City) -> FolderSettings:
+            return FolderSettings(path, still_s, poll_s, filemapping.of_site(city.site.parameters))
+
+        def work(city: City, chosen: FolderSettings, until: threading.Event) -> None:
+            with closing(StoreSink(database, pace=city.clock.pace)) as sink:
+                tag_map = LiveTagMap(database, with_keys=True)
+                run_folder(chosen, sink, tag_map, city.now, until, _reporter())
+
+        receiving.follow(database, stop, folder, work)
 
 
 def _reporter() -> Callable[[FolderStatus], None]:

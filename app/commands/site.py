@@ -17,7 +17,6 @@ from app.progress import console
 from app.wiring import load_site, open_database
 from core.errors import ConfigurationError
 from core.findings import errors
-from core.sites import Site
 from core.sitetree import from_tree, to_tree
 from grid import network as grid_network
 from ingest import description
@@ -50,8 +49,8 @@ def load(
     if not grave:
         with open_database(settings.load()) as database:
             with database.connection() as connection:
-                if network is None:
-                    site = _with_its_grid(site, sites.load(connection))
+                if network is None:  # a new profile is no new grid
+                    site = replace(site, network_json=sites.network(connection, site.id))
                 sites.save(connection, site)
                 series.register(connection, [*site.series, *keys.total_series(site)])
             if not site.simulated:
@@ -97,13 +96,6 @@ def show(as_json: AsJson = False) -> None:
         emit_json({"site": site.id, "simulated": site.simulated, "assets": counts})
     else:
         emit_table(f"{site.name_en} ({site.name_zh})", ("kind", "assets"), list(counts.items()))
-
-
-def _with_its_grid(site: Site, earlier: Site | None) -> Site:
-    """``site`` with the grid that the same city has already: a new profile is no new grid."""
-    if earlier is None or earlier.id != site.id:
-        return site
-    return replace(site, network_json=earlier.network_json)
 
 
 def _read(path: Path) -> str:

@@ -11,3 +11,6 @@ SELECT description, network_json, revision FROM site ORDER BY revision DESC LIMI
 
 -- name: revision
 SELECT coalesce(max(revision), 0) FROM site;
+
+-- name: network
+SELECT network_json FROM site WHERE id = %(id)s;

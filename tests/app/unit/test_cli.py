@@ -457,6 +457,18 @@ def test_a_description_without_a_grid_leaves_the_city_the_one_it_has(
         assert sites.load(connection) == installed.site
 
 
+def test_a_description_takes_the_place_of_one_that_is_of_no_use_any_more(
+    installed: City, run: Run, description: Path
+) -> None:
+    """What a former version saved may be refused by this one: that is when one is needed."""
+    with installed.database.connection() as connection:
+        connection.execute("UPDATE site SET description = description - 'timezone'")
+    assert "'timezone' is missing" in run("site", "show").sentence
+    assert run("site", "load", description).code == 0
+    with installed.database.connection() as connection:
+        assert sites.load(connection) == installed.site  # with the grid it had
+
+
 def test_a_description_that_no_receiver_could_use_changes_nothing(
     installed: City, run: Run, description: Path
 ) -> None:
