@@ -14,7 +14,7 @@ from fnmatch import fnmatchcase
 
 from core.errors import ConfigurationError
 from core.series import Series
-from core.sites import Asset, DeviceProfile, ProfileTag, Registration, Tag
+from core.sites import Asset, DeviceProfile, ProfileTag, Registration, Route, Tag
 
 _NOT_IN_A_KEY = re.compile(r"[^a-z0-9_.-]+")
 _LONGEST_ID = 80
@@ -89,6 +89,49 @@ class Registrar:
             timezone=self.timezone,
             simulated=self.simulated,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class TagState:
+    """A tag of a registered device beside the profile it is compared with.
+
+    change: what the profile makes of it; empty where nothing changes.
+    """
+
+    device: str
+    tag: str
+    variable: str
+    unit: str
+    change: str = ""
+
+
+def compare(made: Registration, routes: Iterable[Route]) -> list[TagState]:
+    """What ``made`` changes for a device whose tags lead along ``routes`` until now.
+
+    First the tags of the profile, then those that it has no more: they stay as they are.
+    """
+    before = {route.tag: route for route in routes}
+    series = {one.key: one for one in made.series}
+    states = []
+    for tag in made.tags:
+        target = series[tag.series_key]
+        known = before.pop(tag.tag, None)
+        change = "new" if known is None else _change(known, tag, target)
+        states.append(TagState(made.device, tag.tag, target.variable, tag.unit, change))
+    stays = "stays, though the profile does not have it"
+    states += [TagState(made.device, r.tag, r.variable, r.unit, stays) for r in before.values()]
+    return states
+
+
+def _change(known: Route, tag: Tag, target: Series) -> str:
+    interval_s = target.resolution.total_seconds() if target.resolution else 0.0
+    pairs = (
+        ("measured", known.variable, target.variable),
+        ("in", known.unit, tag.unit),
+        ("over", f"{known.resolution_us / 1e6:g} s", f"{interval_s:g} s"),
+    )
+    told = [f"{word} {old} before" for word, old, new in pairs if old != new]
+    return ", ".join(told)
 
 
 def asset_id(device: str) -> str:

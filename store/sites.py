@@ -56,6 +56,19 @@ def network(connection: Connection, site: str) -> str:
     return str(row[0]) if row else ""
 
 
+def hold(connection: Connection) -> None:
+    """Nobody saves a description before this transaction ends.
+
+    For those who draw a revision later: a save takes its locks in this order too.
+    """
+    connection.execute(_SQL["hold"])
+
+
+def draw_revision(connection: Connection) -> None:
+    """Have whoever works by the description begin anew, though it stays the same."""
+    connection.execute(_SQL["draw_revision"])
+
+
 def revision(connection: Connection) -> int:
     """The number of the description that ``load`` gives; 0 before the first.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from core.findings import errors
 from core.sitetree import from_tree, to_tree
 from grid import network as grid_network
 from ingest import description
-from store import series, sites
+from store import devices, series, sites
 
 group = typer.Typer(help="The description of the city.", no_args_is_help=True)
 
@@ -41,6 +42,7 @@ def load(
     """
     network_json = _read(network) if network else ""
     findings = []
+    behind: dict[str, int] = {}
     if network_json:
         findings = grid_network.check(grid_network.read(network_json))
     site = from_tree(_parse(file), network_json)
@@ -53,10 +55,12 @@ def load(
                     site = replace(site, network_json=sites.network(connection, site.id))
                 sites.save(connection, site)
                 series.register(connection, [*site.series, *keys.total_series(site)])
+                behind = devices.behind(connection, site.profiles)
             if not site.simulated:
                 close_demo_accounts(database)
     if as_json:
-        emit_json({"site": site.id, "findings": [str(f) for f in findings], "saved": not grave})
+        told = [str(f) for f in findings]
+        emit_json({"site": site.id, "findings": told, "saved": not grave, "behind": behind})
     else:
         for finding in findings:
             console.print(str(finding), markup=False)
@@ -66,6 +70,12 @@ def load(
             else f"{network} cannot be used: {len(grave)} errors. Nothing was changed.",
             markup=False,
         )
+        for profile, count in behind.items():
+            console.print(
+                f"{count} devices are registered by {profile!r} as it was before; `verdigrid "
+                f"ingest register --profile {shlex.quote(profile)}` brings them up to it.",
+                markup=False,
+            )
     if grave:
         sys.exit(2)
 

@@ -14,3 +14,9 @@ SELECT coalesce(max(revision), 0) FROM site;
 
 -- name: network
 SELECT network_json FROM site WHERE id = %(id)s;
+
+-- name: hold
+SELECT FROM site FOR UPDATE;
+
+-- name: draw_revision
+UPDATE site SET revision = DEFAULT WHERE revision = (SELECT max(revision) FROM site);

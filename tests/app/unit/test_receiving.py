@@ -242,6 +242,24 @@ def test_what_is_not_switched_on_says_how(database: Database, described: Site) -
         fieldwork.sunspec(off, city)
 
 
+def test_the_map_in_use_learns_what_a_renewed_device_is(
+    database: Database, described: Site
+) -> None:
+    """Also another unit, which a map never learns for a tag it has."""
+    live = LiveTagMap(database, every_s=0.0)
+    registrar = registrar_of(described)
+    with database.connection() as connection:
+        devices.register(connection, [registrar.registration(AIR, "AIR-9")])
+    before = live().find("AIR-9", "a34004-Avg@2051")
+    coarse = replace(AIR, tags=(replace(AIR.tags[0], unit="mg/m3"),))
+    with database.connection() as connection:
+        devices.renew(connection, [registrar.registration(coarse, "AIR-9")])
+    after = live().find("AIR-9", "a34004-Avg@2051")
+    factors = live().rules.table["factor"]
+    assert after[0] == before[0]
+    assert factors[after[1]] == pytest.approx(1000.0)
+
+
 def test_a_description_of_no_use_leaves_the_map_that_is_in_use(
     database: Database, described: Site
 ) -> None:
