@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager
 from typing import TypeVar
 
 from app.settings import Settings
-from app.wiring import City, LiveTagMap, StoreSink, load_city
+from app.wiring import City, LiveTagMap, StoreSink, load_city, registrar_of
 from core.errors import ConfigurationError, StoreError, StoreUnavailableError
 from ingest import fieldservice, protocols
 from ingest.fieldservice import FieldSettings, FieldStatus, Receiver
@@ -78,6 +78,7 @@ def run_field(
 
 def spoken_in(city: City) -> Protocols:
     """The protocols as the profiles of the city want them; raises ConfigurationError."""
+    registrar_of(city.site)  # what it refuses would stop every batch
     return protocols.find(profiles=city.site.profiles)
 
 

@@ -15,6 +15,7 @@ from fnmatch import fnmatchcase
 from core.errors import ConfigurationError
 from core.series import Series
 from core.sites import Asset, DeviceProfile, ProfileTag, Registration, Route, Tag
+from ingest.keep import is_kept, keep_of
 
 _NOT_IN_A_KEY = re.compile(r"[^a-z0-9_.-]+")
 _LONGEST_ID = 80
@@ -24,7 +25,8 @@ _LONGEST_ID = 80
 class Registrar:
     """What has to be known of a city to take a device in.
 
-    site, timezone, simulated: as the series of the city have them.
+    site, timezone, simulated: as the series of the city have them. Raises ConfigurationError for a
+    ``keep`` of no use.
     """
 
     site: str
@@ -32,14 +34,16 @@ class Registrar:
     timezone: str = "UTC"
     simulated: bool = False
 
+    def __post_init__(self) -> None:
+        for profile in self.profiles:
+            keep_of(profile)
+
     def plan(self, protocol: str, device: str, tags: Iterable[str]) -> Registration | str:
         """What ``device`` becomes that spoke ``protocol`` and named ``tags``; or why nothing.
 
         The first profile counts that fits and registers by itself.
         """
-        fitting = [
-            p for p in self.profiles if p.protocol == protocol and fnmatchcase(device, p.pattern)
-        ]
+        fitting = self._fitting(protocol, device)
         if not fitting:
             return (
                 f"unknown device {device!r}: no profile of the protocol {protocol} fits it; "
@@ -55,6 +59,20 @@ class Registrar:
         if not any(tag.tag in spoken for tag in chosen.tags):
             return f"unknown device {device!r}: it has none of the tags of {chosen.name!r}"
         return self.registration(chosen, device)
+
+    def passes_over(self, protocol: str, device: str, tag: str) -> bool:
+        """Whether an unknown ``tag`` is one that nobody wants, by what the device's profile keeps.
+
+        As elsewhere the first profile counts that fits and registers by itself, else the first.
+        """
+        fitting = self._fitting(protocol, device)
+        chosen = next((p for p in fitting if p.register), fitting[0] if fitting else None)
+        return chosen is not None and not is_kept(tag, keep_of(chosen))
+
+    def _fitting(self, protocol: str, device: str) -> list[DeviceProfile]:
+        return [
+            p for p in self.profiles if p.protocol == protocol and fnmatchcase(device, p.pattern)
+        ]
 
     def profile(self, name: str) -> DeviceProfile:
         """The profile of that name; raises ConfigurationError when there is none."""

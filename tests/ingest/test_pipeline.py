@@ -14,7 +14,7 @@ import pytest
 
 from core.errors import StoreError, StoreUnavailableError
 from core.readings import Quality
-from core.sites import AssetKind, DeviceProfile, ProfileTag, Route
+from core.sites import AssetKind, DeviceProfile, ProfileTag, Route, Tag
 from ingest.decoded import Decoded
 from ingest.inbox import Inbox
 from ingest.mapping import TagMap
@@ -359,3 +359,64 @@ def test_the_source_is_heard_of_while_it_is_connected(sink, tag_map, message):
     assert beaten.wait(5)
     stop.set()
     thread.join(10)
+
+
+KEEPING = DeviceProfile(
+    "meters",
+    "senml",
+    "urn:dev:meter-*",
+    AssetKind.METER,
+    (ProfileTag("p", "p_mw", "kW"),),
+    parameters={"keep": ["p", "q*"]},
+)
+
+
+@pytest.mark.parametrize(
+    ("profile", "reason"),
+    [
+        (KEEPING, ""),
+        (replace(KEEPING, parameters={}), "unknown tag 'rssi'"),
+        (replace(KEEPING, parameters={"keep": []}), "unknown tag 'rssi'"),
+        (replace(KEEPING, pattern="urn:dev:other-*"), "unknown tag 'rssi'"),
+        (replace(KEEPING, protocol="chirpstack"), "unknown tag 'rssi'"),
+    ],
+)
+def test_what_a_profile_does_not_keep_is_passed_over(message, sink, profile, reason):
+    """By default a number that nobody named is told: it may be one that was forgotten."""
+    tag_map = TagMap(
+        [Tag("urn:dev:meter-1", "p", "kW", "demo/m/p_mw")],
+        {"demo/m/p_mw": 1},
+        registrar=Registrar("demo", (profile,)),
+    )
+    pack = [{"n": "urn:dev:meter-1:rssi", "bt": BASE, "v": -70}, {"n": "urn:dev:meter-1:p", "v": 5}]
+    journal = Journal(sink)
+    with Running(journal, tag_map) as running:
+        running.inbox.put([message(0, json.dumps(pack).encode())])
+        assert sink.wait_for(1)
+        running.wait(lambda: journal.acknowledged == [0])
+    assert list(sink.readings.values()) == [0.005]
+    assert [bool(r.reason.startswith(reason)) for r in sink.rejected] == [True] * bool(reason)
+
+
+def test_keep_lets_nothing_else_go_unsaid(message, sink):
+    """Nor a tag that it keeps, nor a wrong unit, nor a device that nobody knows."""
+    tag_map = TagMap(
+        [Tag("urn:dev:meter-1", "p", "kW", "demo/m/p_mw")],
+        {"demo/m/p_mw": 1},
+        registrar=Registrar("demo", (replace(KEEPING, parameters={"keep": ["q*"]}),)),
+    )
+    packs = [
+        [{"n": "urn:dev:meter-1:q1", "bt": BASE, "v": 1}],
+        [{"n": "urn:dev:meter-1:p", "bt": BASE, "v": 1, "u": "degC"}],
+        [{"n": "urn:dev:meter-2:rssi", "bt": BASE, "v": 1}],
+        [{"n": "urn:dev:meter-1:rssi", "bt": BASE, "v": 1}],  # alone: nothing to store, and handled
+    ]
+    journal = Journal(sink)
+    with Running(journal, tag_map) as running:
+        running.inbox.put([message(n, json.dumps(p).encode()) for n, p in enumerate(packs)])
+        running.wait(lambda: journal.acknowledged == [0, 1, 2, 3])
+    assert [r.reason.split(":")[0].split(" '")[0] for r in sink.rejected] == [
+        "unknown tag",
+        "unit of",
+        "unknown device",
+    ]
