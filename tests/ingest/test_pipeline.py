@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import timedelta
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ import pytest
 from core.errors import StoreError, StoreUnavailableError
 from core.readings import Quality
 from core.sites import AssetKind, DeviceProfile, ProfileTag, Route, Tag
+from core.timeaxis import to_us
 from ingest.decoded import Decoded
 from ingest.inbox import Inbox
 from ingest.mapping import TagMap
@@ -420,3 +422,34 @@ def test_keep_lets_nothing_else_go_unsaid(message, sink):
         "unit of",
         "unknown device",
     ]
+
+
+def test_one_clock_rule_holds_for_readings_and_for_charging(sink, received_at):
+    """A session that began next year would stay the newest of its connector until then."""
+    tag_map = TagMap([Tag("post-1", "1:SoC", "%", "demo/p/soc")], {"demo/p/soc": 1})
+
+    def start(number: int, ahead: timedelta) -> Message:
+        at = (received_at + ahead).isoformat()
+        call = {
+            "eventType": "Started",
+            "timestamp": at,
+            "transactionInfo": {"transactionId": f"t{number}"},
+            "evse": {"id": 1},
+            "meterValue": [
+                {"timestamp": at, "sampledValue": [{"measurand": "SoC", "value": 50.0}]}
+            ],
+        }
+        frame = {"version": "ocpp2.0.1", "frame": [2, str(number), "TransactionEvent", call]}
+        return Message("ocpp/post-1", json.dumps(frame).encode(), received_at, (0, number, 1))
+
+    day, second = timedelta(days=1), timedelta(seconds=1)
+    journal = Journal(sink)
+    journal.charging = sink.charging
+    with Running(journal, tag_map) as running:
+        running.inbox.put([start(0, day), start(1, day + second), start(2, 90 * day)])
+        running.wait(lambda: journal.acknowledged == [0, 1, 2])
+    assert [event.transaction for event in sink.events] == ["t0"]
+    assert [ts_us for _, ts_us in sink.readings] == [to_us(received_at + day)]
+    assert [r.reason for r in sink.rejected] == [
+        "its time lies more than 24 h ahead of the city's: a charging event"
+    ] * 2
