@@ -622,12 +622,17 @@ def test_every_answer_in_json_can_be_read(
 
 def test_how_long_readings_are_kept(installed: City, run: Run) -> None:
     kept = json.loads(run("store", "policy", "pv", "raw", "26w", "--json").out)
-    assert {"kind": "pv", "level": "raw", "keep": "182d"} in kept
+    assert {"kind": "pv", "level": "raw", "keep": "182d", "after": ""} in kept
     assert json.loads(run("store", "status", "--json").out)["policies"] == kept
     assert "182d" in run("store", "status").out
     for keep, left in (("forever", "forever"), ("default", None)):
         kept = json.loads(run("store", "policy", "pv", "raw", keep, "--json").out)
         assert [p["keep"] for p in kept if p["kind"] == "pv"] == ([left] if left else [])
+    for after, told in (("30d", "30d"), ("never", "never"), ("default", "7d")):
+        kept = json.loads(run("store", "policy", "*", "packed", after, "--json").out)
+        assert [p["after"] for p in kept if p["level"] == "packed"] == [told]
+    assert "all kinds" in run("store", "policy", "pv", "packed", "30d").sentence
+    assert "is no age" in run("store", "policy", "*", "packed", "forever").sentence
     assert "no length of time" in run("store", "policy", "pv", "raw", "soon").sentence
     assert "no kind of asset" in run("store", "policy", "windmill", "raw", "90d").sentence
 
