@@ -30,6 +30,11 @@ class Dispatcher:
         self._city = city
         self._broker = broker_access(settings)
 
+    @property
+    def has_grid(self) -> bool:
+        """Whether the city has a grid to plan on; without one a plan can only fail."""
+        return bool(self._city.site.network_json)
+
     @cached_property
     def _network(self) -> Network:
         return network_of(self._city)
@@ -38,7 +43,8 @@ class Dispatcher:
         """At the start: clear up after a scheduler that was killed, and plan at once."""
         with self._city.database.connection() as connection:
             runs.abandon(connection, "The process that made it ended before it was done.")
-        self.intraday(now, requested_by="start")
+        if self.has_grid:
+            self.intraday(now, requested_by="start")
 
     def day_ahead(self, now: datetime) -> None:
         """Plan the next natural day of the city."""

@@ -1,4 +1,8 @@
-"""Receivers without a broker, as the settings and the description of the city want them."""
+"""Receivers without a broker, as the settings and the description of the city want them.
+
+What a setting gets wrong is raised here; what the description gets wrong is raised by the receiver
+that cannot run by it, when it runs, so that the others do.
+"""
 
 from __future__ import annotations
 
@@ -41,20 +45,20 @@ def enabled(settings: Settings, city: City) -> list[Receiver]:
 
 def hj212(settings: Settings, city: City) -> list[Receiver]:
     """The server for HJ 212 stations; raises ConfigurationError where it has no port."""
-    chosen = Hj212Settings(
-        stations=Stations(city.site.profiles, city.site.timezone),
-        host=settings.field_host,
-        port=_port(settings.hj212_port, "HJ212_PORT"),
-        control=settings.run_folder / hj212_control.SOCKET_NAME,
-        experimental_2025=settings.hj212_2025,
-    )
+    port = _port(settings.hj212_port, "HJ212_PORT")
     missing = missing_periods(city.database, city.now)
-    return [
-        Receiver(
-            "hj212",
-            lambda accept, stop, report: run_hj212(chosen, accept, city.now, stop, report, missing),
+
+    def run(accept: Accept, stop: threading.Event, report: Report) -> None:
+        chosen = Hj212Settings(
+            stations=Stations(city.site.profiles, city.site.timezone),
+            host=settings.field_host,
+            port=port,
+            control=settings.run_folder / hj212_control.SOCKET_NAME,
+            experimental_2025=settings.hj212_2025,
         )
-    ]
+        run_hj212(chosen, accept, city.now, stop, report, missing)
+
+    return [Receiver("hj212", run)]
 
 
 def ocpp(settings: Settings, city: City) -> list[Receiver]:
@@ -107,9 +111,10 @@ def folder(settings: Settings, city: City) -> list[Receiver]:
     """
     if settings.drop_folder is None:
         raise ConfigurationError("Set VERDIGRID_DROP_FOLDER to the folder that is watched.")
-    chosen = FolderSettings(settings.drop_folder, mappings=of_site(city.site.parameters))
+    path = settings.drop_folder
 
     def run(_: Accept, stop: threading.Event, report: Report) -> None:
+        chosen = FolderSettings(path, mappings=of_site(city.site.parameters))
         with closing(StoreSink(city.database, pace=city.clock.pace)) as sink:
             tag_map = LiveTagMap(city.database, with_keys=True)
             run_folder(chosen, sink, tag_map, city.now, stop, report)

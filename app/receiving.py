@@ -7,19 +7,23 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from typing import TypeVar
 
 from app.settings import Settings
-from app.wiring import City, LiveTagMap, StoreSink, load_city
-from core.errors import StoreError
+from app.wiring import City, LiveTagMap, StoreSink, load_city, registrar_of
+from core.errors import ConfigurationError, StoreError, StoreUnavailableError
 from ingest import fieldservice, protocols
 from ingest.fieldservice import FieldSettings, FieldStatus, Receiver
 from ingest.overflow import Quota
 from ingest.pipeline import BatchSettings, Status
+from ingest.protocols import Protocols
 from ingest.spool import Spool
 from store import sites
 from store.database import Database
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 Make = Callable[[Settings, City], list[Receiver]]
 
@@ -49,16 +53,14 @@ def run_field(
 ) -> None:
     """Run receivers and their spool until ``stop``; anew whenever the city is described anew.
 
-    make: gives the receivers for a city. Raises ConfigurationError and ServiceError.
+    make: gives the receivers for a city. Raises ConfigurationError for settings of no use, and
+    ServiceError.
     """
     path = settings.spool_folder / f"{spool_name}.sqlite"
     with Spool(path, capacity_bytes=settings.spool_mb * _MB) as spool:
-        while not stop.is_set():
-            city = load_city(database)
-            with (
-                described_anew(database, stop) as until,
-                closing(StoreSink(database, pace=city.clock.pace)) as sink,
-            ):
+
+        def work(city: City, spoken: Protocols, until: threading.Event) -> None:
+            with closing(StoreSink(database, pace=city.clock.pace)) as sink:
                 fieldservice.run(
                     spool,
                     make(settings, city),
@@ -68,34 +70,91 @@ def run_field(
                     until,
                     field_reporter(),
                     settings=FieldSettings(batch=batch_settings(settings), quota=quota(settings)),
-                    protocols=protocols.find(profiles=city.site.profiles),
+                    protocols=spoken,
                 )
+
+        follow(database, stop, spoken_in, work)
+
+
+def spoken_in(city: City) -> Protocols:
+    """The protocols as the profiles of the city want them; raises ConfigurationError."""
+    registrar_of(city.site)  # what it refuses would stop every batch
+    return protocols.find(profiles=city.site.profiles)
+
+
+def follow(
+    database: Database,
+    stop: threading.Event,
+    prepare: Callable[[City], T],
+    work: Callable[[City, T, threading.Event], None],
+) -> None:
+    """Do ``work`` by the city's description until ``stop``; anew whenever it is described anew.
+
+    prepare: takes from the description what the work needs; may raise ConfigurationError, and then
+    the description is said to be of no use, once, and waited on until there is another. Whatever
+    was acknowledged lies where it was: at the broker, in the spool.
+    work: called with the city, what was prepared, and the event that ends it.
+    Raises ConfigurationError where no city is described.
+    """
+    while (found := _usable(database, stop, prepare)) is not None:
+        city, prepared = found
+        with described_anew(city, stop) as until:
+            work(city, prepared, until)
+
+
+def _usable(
+    database: Database, stop: threading.Event, prepare: Callable[[City], T]
+) -> tuple[City, T] | None:
+    """The city, as soon as its description is of use; None when told to stop."""
+    refused = 0
+    while not stop.is_set():
+        try:
+            revision = _revision(database)  # before what it is of: one saved since is tried too
+            if revision != refused or not refused:
+                city = load_city(database)
+                return city, prepare(city)
+        except ConfigurationError as error:
+            if not revision:
+                raise
+            refused = revision
+            log.error(
+                "the stored description of the city cannot be used; waiting for another one",
+                extra={"reason": str(error), "revision": revision},
+            )
+        except StoreUnavailableError:
+            if not refused:
+                raise
+        stop.wait(_LOOK_EVERY_S)
+    return None
+
+
+def _revision(database: Database) -> int:
+    with database.connection() as connection:
+        return sites.revision(connection)
 
 
 @contextmanager
-def described_anew(database: Database, stop: threading.Event) -> Iterator[threading.Event]:
-    """An event that is set with ``stop``, or when another description of the city is saved."""
+def described_anew(city: City, stop: threading.Event) -> Iterator[threading.Event]:
+    """An event that is set with ``stop``, or when ``city`` is not what the database describes.
+
+    That goes by the revision that was read with the description: what was saved before the first
+    look counts too.
+    """
     until, left = threading.Event(), threading.Event()
 
-    def saved() -> object:
-        with database.connection() as connection:
-            return sites.saved_at(connection)
-
     def watch() -> None:
-        first: object = None
         next_look = 0.0
         while not left.wait(0.1) and not stop.is_set():
             if time.monotonic() < next_look:
                 continue
             next_look = time.monotonic() + _LOOK_EVERY_S
             try:
-                current = saved()
+                current = _revision(city.database)
             except StoreError:
                 continue
-            if first is not None and current != first:
+            if current != city.revision:
                 log.info("the city is described anew; receivers begin again")
                 break
-            first = current
         until.set()
 
     watcher = threading.Thread(target=watch, name="description-watcher")

@@ -34,14 +34,12 @@ def jobs_of(
     registers: Registers,
     archive: Archive,
 ) -> list[Job]:
-    """The jobs with their fixed ids.
+    """The jobs with their fixed ids; a city without a grid makes no plans of its own accord.
 
     Readings of a step arrive when it has ended; the offsets leave them a city minute or three.
     """
     now = city.now
-    return [
-        Job("beat", MINUTE, lambda: keeping.beat(now())),
-        Job("forecast", HOUR, lambda: foresight.hourly(now()), offset=2 * MINUTE, lane="heavy"),
+    plans = [
         Job(
             "day-ahead",
             DAY,
@@ -57,6 +55,11 @@ def jobs_of(
             offset=2 * MINUTE,
             lane="heavy",
         ),
+    ]
+    return [
+        *(plans if dispatcher.has_grid else ()),
+        Job("beat", MINUTE, lambda: keeping.beat(now())),
+        Job("forecast", HOUR, lambda: foresight.hourly(now()), offset=2 * MINUTE, lane="heavy"),
         Job(
             "requested",
             MINUTE,
@@ -116,6 +119,11 @@ def run(settings: Settings, city: City, stop: threading.Event) -> None:
     watch = AlertWatch(city)
     keeping = Housekeeping(city)
     archive = Archive(city)
+    if not dispatcher.has_grid:
+        log.info(
+            "the city has no grid, and so no plans; `site load FILE --network GRID` brings one, "
+            "which counts from the next start"
+        )
 
     def first() -> None:
         """What a newcomer waits for, in the order of its worth, before the jobs take over."""

@@ -27,6 +27,7 @@ from app.signin import signin_router
 from app.wiring import City
 from core.errors import (
     ConfigurationError,
+    NotSignedInError,
     PermissionDeniedError,
     StoreUnavailableError,
     TimeError,
@@ -39,7 +40,6 @@ from dashboards.context import DashContext
 log = logging.getLogger(__name__)
 
 STATUS = (
-    (PermissionDeniedError, 403),
     (StoreUnavailableError, 503),
     (TimeError, 422),
     (TooMuchError, 422),
@@ -84,6 +84,13 @@ def create_app(settings: Settings, city: City) -> FastAPI:
     @server.api_route("/api/{rest:path}", methods=["GET", "POST"], include_in_schema=False)
     def unknown(rest: str) -> Response:
         return JSONResponse({"error": f"There is nothing at /api/{rest}."}, 404)
+
+    @server.exception_handler(PermissionDeniedError)
+    def deny(request: Request, error: Exception) -> Response:
+        """401 where it helps to say who asks, which pages do by their own sign-in."""
+        nobody = isinstance(error, NotSignedInError) and request.url.path.startswith("/api/")
+        challenge = {"WWW-Authenticate": "Bearer"} if nobody else None
+        return JSONResponse({"error": str(error)}, 401 if nobody else 403, challenge)
 
     @server.exception_handler(VerdigridError)
     def answer(_: Request, error: Exception) -> Response:

@@ -14,7 +14,7 @@ import numpy as np
 
 from app.settings import Settings
 from core.clock import CityClock
-from core.errors import ConfigurationError, StoreUnavailableError
+from core.errors import ConfigurationError, StoreError, StoreUnavailableError
 from core.readings import Rejected
 from core.sites import Registration, Route, Site
 from core.timeaxis import EPOCH
@@ -71,12 +71,16 @@ def open_database(settings: Settings) -> Iterator[Database]:
 def load_site(database: Database) -> Site:
     """The city in the database; raises ConfigurationError where none has been described."""
     with database.connection() as connection:
-        site = sites.load(connection)
-    if site is None:
+        return _described(connection).site
+
+
+def _described(connection: Connection) -> sites.Described:
+    found = sites.described(connection)
+    if found is None:
         raise ConfigurationError(
             "No city is described in this database yet; `verdigrid up` sets up the sandbox city."
         )
-    return site
+    return found
 
 
 def broker_access(settings: Settings) -> Access:
@@ -95,11 +99,16 @@ def broker_access(settings: Settings) -> Access:
 
 @dataclass(frozen=True, slots=True)
 class City:
-    """What jobs, pages and commands work with."""
+    """What jobs, pages and commands work with.
+
+    revision: of the description in the database; whoever works for long compares it with
+    ``sites.revision``.
+    """
 
     database: Database
     site: Site
     clock: CityClock
+    revision: int = 0
 
     def now(self) -> datetime:
         """City time."""
@@ -108,13 +117,13 @@ class City:
 
 def load_city(database: Database) -> City:
     """The city with its clock; raises ConfigurationError where none has been described."""
-    site = load_site(database)
     with database.connection() as connection:
+        found = _described(connection)
         clock = cityclock.load(connection)
     if clock is None:
         now = wall_now()
         clock = CityClock(now, now)
-    return City(database, site, clock)
+    return City(database, found.site, clock, found.revision)
 
 
 class StoreSink:
@@ -175,7 +184,8 @@ class LiveTagMap:
 
     Each call gives the map; at most every ``every_s`` seconds it asks for the catalogue's version.
     When that has risen, new devices are added to the map; a new description makes a new map.
-    A database that is away leaves the last map in use.
+    A database that is away, or a description of no use, leaves the last map in use; without one it
+    raises StoreError.
     with_keys: whether it knows series by their keys too, which takes memory for each of them.
     """
 
@@ -189,7 +199,7 @@ class LiveTagMap:
         self._next = 0.0
         self._held: TagMap | None = None
         self._version = 0
-        self._described_at: datetime | None = None
+        self._revision = 0
         self._since: datetime | None = None
 
     def __call__(self) -> TagMap:
@@ -199,6 +209,9 @@ class LiveTagMap:
             except StoreUnavailableError:
                 if self._held is None:
                     raise
+            except ConfigurationError as error:
+                if self._held is None:
+                    raise StoreError(str(error)) from error
             self._next = time.monotonic() + self._every_s
         return self._held
 
@@ -207,18 +220,19 @@ class LiveTagMap:
             version = catalogue.version(connection)
             if self._held is not None and version == self._version:
                 return self._held
-            described_at, newest = sites.saved_at(connection), devices.newest(connection)
+            # Each number before what it is of: what is saved in between is read once more.
+            revision, newest = sites.revision(connection), devices.newest(connection)
             if self._keys is not None:
                 fresh = series.ids(connection, after=self._newest_id - _LATECOMERS)
                 self._keys.update(fresh)
                 self._newest_id = max(fresh.values(), default=self._newest_id)
             held = self._held
-            if held is None or described_at != self._described_at:
+            if held is None or revision != self._revision:
                 held = _tag_map(connection, self._keys)
             else:
                 recent = devices.registered_since(connection, self._since or EPOCH)
                 held.add(devices.routes(connection, [d for d in recent if d not in held]))
-        self._version, self._described_at, self._since = version, described_at, newest
+        self._version, self._revision, self._since = version, revision, newest
         return held
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 
-from core.errors import PermissionDeniedError
+from core.errors import NotSignedInError, PermissionDeniedError
 
 
 class Permission(StrEnum):
@@ -86,9 +86,13 @@ class Account:
 
 
 def check(account: Account, permission: Permission) -> Account:
-    """``account`` itself; raises PermissionDeniedError when it lacks ``permission``."""
+    """``account`` itself; raises PermissionDeniedError when it lacks ``permission``.
+
+    NotSignedInError, which is one, for the account of whoever has not signed in.
+    """
     if not account.may(permission):
-        raise PermissionDeniedError(
-            f"The account {account.name!r} ({account.role}) lacks the permission {permission}."
-        )
+        lacks = f"The account {account.name!r} ({account.role}) lacks the permission {permission}"
+        if account.role is Role.PUBLIC:
+            raise NotSignedInError(f"{lacks}; sign in, or show a token.")
+        raise PermissionDeniedError(f"{lacks}.")
     return account

@@ -88,3 +88,7 @@ class ServiceError(VerdigridError):
 
 class PermissionDeniedError(VerdigridError):
     """The account does not have the permission for this."""
+
+
+class NotSignedInError(PermissionDeniedError):
+    """This is not open to everybody, and nobody has said who asks."""

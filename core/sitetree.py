@@ -45,15 +45,16 @@ def from_tree(tree: Mapping[str, Any], network_json: str) -> Site:
     parts["tags"] = _each(parts, "tags", lambda t: _filled(Tag, t))
     parts["profiles"] = _each(parts, "profiles", _profile)
     parts["links"] = _each(parts, "links", lambda link: _filled(Link, link))
-    seconds = parts.pop("plan_resolution", 900.0)
-    site = _made(
-        "city",
-        lambda: Site(
-            **parts, network_json=network_json, plan_resolution=timedelta(seconds=seconds)
-        ),
-    )
+    site = _made("city", lambda: _site(parts, network_json))
     _check(site)
     return site
+
+
+def _site(tree: dict[str, Any], network_json: str) -> Site:
+    if "network_json" in tree:
+        raise ConfigurationError("the grid is a document of its own, not a field 'network_json'.")
+    resolution = timedelta(seconds=tree.get("plan_resolution", 900.0))
+    return _filled(Site, tree, network_json=network_json, plan_resolution=resolution)
 
 
 def _each(tree: Mapping[str, Any], name: str, make: Callable[[dict[str, Any]], T]) -> tuple[T, ...]:
@@ -95,13 +96,14 @@ def _unusable(what: str, why: str) -> ConfigurationError:
 def _filled(made: Callable[..., T], tree: dict[str, Any], /, **others: Any) -> T:
     """``made`` out of ``tree``, ``others`` in place of what is there; a stray field is named."""
     known = {field.name: field for field in fields(cast(Any, made))}
+    given = {**tree, **others}
     for name in tree:
         if name not in known:
             raise ConfigurationError(f"there is no field {name!r}; it has {', '.join(known)}.")
     for name, field in known.items():
-        if name not in tree and field.default is MISSING and field.default_factory is MISSING:
+        if name not in given and field.default is MISSING and field.default_factory is MISSING:
             raise ConfigurationError(f"{name!r} is missing.")
-    return made(**tree | others)
+    return made(**given)
 
 
 def _asset_kind(tree: dict[str, Any]) -> AssetKind:

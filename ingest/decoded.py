@@ -24,7 +24,8 @@ class Decoded:
 
     ts_us: microseconds since 1970-01-01 UTC, the BEGINNING of the interval. value: finite, in the
     wire's unit. quality: flags the device gave, None when all are good.
-    events: what the message says besides readings (charging sessions), for the sink.
+    events: what the message says besides readings (charging sessions), each with its time ``ts``,
+    for the sink.
     """
 
     names: tuple[Name, ...]

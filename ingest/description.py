@@ -13,6 +13,7 @@ from core.units import linear
 from core.variables import variable
 from ingest import filemapping, modbus_asker, ocpp_server, protocols, sunspec_poller
 from ingest.hj212_stations import Stations
+from ingest.keep import keep_of
 
 
 def check(site: Site) -> None:
@@ -40,6 +41,7 @@ def _check_profile(profile: DeviceProfile, spoken: Collection[str]) -> None:
             f"The device profile {profile.name!r} names the protocol {profile.protocol!r}; there "
             f"are {', '.join(spoken)}."
         )
+    keep_of(profile)
     for tag in profile.tags:
         if tag.resolution_s < 0:
             raise ConfigurationError(

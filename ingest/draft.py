@@ -6,7 +6,7 @@ Everything that a reading costs happens here, for all readings of a batch at onc
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -88,8 +88,12 @@ def draft(
     """``items`` as one array; what cannot be stored is noted at its item.
 
     rules: the table of the map that resolved the items. Refused are values that are not finite
-    when converted, times further ahead than the tolerances allow, and what is beyond ``quota``.
+    when converted, times further ahead than the tolerances allow, of readings and of events, and
+    what is beyond ``quota``.
     """
+    for item in items:
+        if item.decoded.events:
+            _refuse_events(item, tolerances)
     counts = np.array([len(item.resolved.series_id) for item in items])
     owner = np.repeat(np.arange(len(items)), counts)
     arrived_us = np.array([to_us(item.message.received_at) for item in items], dtype=np.int64)
@@ -168,6 +172,15 @@ def _names(
 def _note(items: Sequence[Item], owner: np.ndarray, mask: np.ndarray, reason: str) -> None:
     for item, device, tag in _names(items, owner, mask):
         item.refuse(f"{reason}: {device!r} {tag!r}", device=device, tag=tag)
+
+
+def _refuse_events(item: Item, tolerances: Tolerances) -> None:
+    """Leave out events that lie further ahead than a reading may: nothing newer could follow."""
+    latest = item.message.received_at + tolerances.refuse_ahead
+    timely = tuple(event for event in item.decoded.events if event.ts <= latest)
+    if len(timely) < len(item.decoded.events):
+        item.refuse(f"{tolerances.too_far_ahead}: a charging event")
+        item.decoded = replace(item.decoded, events=timely)
 
 
 def _note_flood(items: Sequence[Item], owner: np.ndarray, mask: np.ndarray) -> None:

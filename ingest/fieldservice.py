@@ -40,6 +40,9 @@ PAUSES_S = (1.0, 2.0, 5.0, 10.0, 30.0)
 _STEADY_S = 60.0
 """A receiver that ran this long begins again with the shortest pause."""
 
+_HEALED_S = 2.0
+"""A receiver that ran this long does not suffer any more from what it died of."""
+
 _AT_ONCE = 200
 _IN_FLIGHT = 20_000
 _POLL_S = 0.2
@@ -59,8 +62,8 @@ class Receiver:
 
 @dataclass(frozen=True, slots=True)
 class ReceiverStatus:
-    """failures: how often it died. last_error: of the last time, empty while it runs. detail: what
-    it says of itself.
+    """failures: how often it died. last_error: of the last time; empty again when it has said
+    something of itself, or has run for a moment. detail: what it says of itself.
     """
 
     running: bool = False
@@ -125,6 +128,7 @@ class _Service:
         self._on_status = on_status
         self._lock = threading.Lock()
         self._states = {receiver.name: ReceiverStatus() for receiver in receivers}
+        self._began: dict[str, float] = {}
         self._stored = Status()
 
     def run(
@@ -177,26 +181,25 @@ class _Service:
     def _keep_running(
         self, receiver: Receiver, stop: threading.Event, settings: FieldSettings
     ) -> None:
-        """Run ``receiver`` until ``stop``; whatever it dies of, again."""
+        """Run ``receiver`` until ``stop``; whatever it dies of, again.
+
+        The status has what it died of; only an error of ours is worth a traceback, the first time.
+        """
         failures = 0
         while not stop.is_set():
-            self._note(receiver.name, running=True, last_error="")
-            began = time.monotonic()
+            began = self._began[receiver.name] = time.monotonic()
+            self._note(receiver.name, running=True)
             try:
                 receiver.run(
                     self._spool.append,
                     stop,
-                    lambda detail: self._note(receiver.name, detail=detail),
+                    lambda detail: self._note(receiver.name, detail=detail, last_error=""),
                 )
                 reason = "it ended by itself"
             except Exception as error:  # noqa: BLE001 - the other receivers go on
                 reason = str(error) or type(error).__name__
-                known = isinstance(error, VerdigridError)
-                _log.error(
-                    "a receiver died",
-                    extra={"receiver": receiver.name, "reason": reason},
-                    exc_info=None if known else error,
-                )
+                if not isinstance(error, VerdigridError) and self._is_new(receiver.name, reason):
+                    _log.error("a receiver died", extra={"receiver": receiver.name}, exc_info=error)
             if stop.is_set():
                 break
             failures = failures + 1 if time.monotonic() - began < _STEADY_S else 1
@@ -205,10 +208,16 @@ class _Service:
             stop.wait(settings.pauses_s[min(failures, len(settings.pauses_s)) - 1])
         self._note(receiver.name, running=False)
 
+    def _is_new(self, name: str, reason: str) -> bool:
+        return reason != self._states[name].last_error
+
     def _beat(self) -> None:
         for name, state in self._states.items():
-            if state.running:
-                self._sink.beat(name, self._now())
+            if not state.running:
+                continue
+            if state.last_error and time.monotonic() - self._began[name] > _HEALED_S:
+                self._note(name, last_error="")
+            self._sink.beat(name, self._now())
 
     def _note(self, name: str, **changes: object) -> None:
         with self._lock:

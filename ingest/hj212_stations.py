@@ -8,8 +8,7 @@ Parameters of a profile of protocol ``hj212``:
 - ``timezone``: IANA name of the zone in which the stations' clocks run; default the city's.
 - ``label``: ``begin`` (default, as in the standard) or ``end``: what the DataTime of minute and
   hour values labels. ``minute_s``: length of a minute value, needed with ``end``.
-- ``keep``: patterns of the tags to read, such as ``["*-Avg@2051"]``; default all. What is left
-  out is known and not wanted, so that it does not fill the quarantine.
+- ``keep``: patterns of the tags to read, such as ``["*-Avg@2051"]`` (ingest/keep.py); default all.
 - ``sm4_key``, ``sm4_keys``: keys of the 2025 edition, 32 hexadecimal digits (experimental).
 """
 
@@ -24,6 +23,7 @@ from typing import Any
 from core.errors import ConfigurationError, TimeError
 from core.sites import DeviceProfile
 from core.timeaxis import zone
+from ingest.keep import keep_of
 from ingest.protocols.hj212 import NAME, Address
 
 _PARAMETERS = frozenset(
@@ -139,12 +139,10 @@ def _end_s(profile: DeviceProfile) -> int:
 
 
 def _keep(profile: DeviceProfile) -> tuple[str, ...]:
-    patterns = profile.parameters.get("keep", ())
-    if not isinstance(patterns, list | tuple) or not all(
-        isinstance(p, str) and p and not _UNSAFE & set(p) for p in patterns
-    ):
-        raise _unusable(profile, "'keep' is not a list of patterns of tags")
-    return tuple(patterns)
+    patterns = keep_of(profile)
+    if any(_UNSAFE & set(pattern) for pattern in patterns):
+        raise _unusable(profile, "a pattern of 'keep' holds a ';', ',' or '/'")
+    return patterns
 
 
 def _key(profile: DeviceProfile, digits: str) -> bytes:

@@ -55,7 +55,8 @@ class Resolved:
     """Where the names of a message lead; m of n are known.
 
     series_id, rule, device: int32 (m,). device numbers the devices of the map.
-    places: which of the n names are the m known ones; None when all are.
+    places: which of the n names are the m known ones; None when all are. The others are problems,
+    or nobody wants them.
     """
 
     series_id: np.ndarray
@@ -94,7 +95,7 @@ class TagMap:
         self._series_id = array("i")
         self._rule = array("i")
         self._learning = threading.Lock()
-        self._cache: dict[tuple[Name, ...], Resolved] = {}
+        self._cache: dict[tuple[str, tuple[Name, ...]], Resolved] = {}
         self._cached_bytes = 0
         routes = [_route(tag, series_ids, resolutions) for tag in tags]
         _refuse_twice(routes)
@@ -181,19 +182,23 @@ class TagMap:
             raise MappingError(f"unit of {key!r}: {error}") from error
         return self._series_ids[key], rule, -1
 
-    def resolve(self, names: tuple[Name, ...]) -> Resolved:
-        """Where the names of a message lead; what was asked before costs one look-up."""
-        found = self._cache.get(names)
+    def resolve(self, names: tuple[Name, ...], protocol: str = "") -> Resolved:
+        """Where the names of a message lead; what was asked before costs one look-up.
+
+        protocol: that the message speaks, for what the profiles of its devices pass over.
+        """
+        asked = (protocol, names)
+        found = self._cache.get(asked)
         if found is None:
-            found = self._resolve(names)
+            found = self._resolve(names, protocol)
             self._cached_bytes += _ENTRY_BYTES + _NAME_BYTES * len(names)
             if self._cached_bytes > CACHE_BYTES:
                 self._cache = {}
                 self._cached_bytes = 0
-            self._cache[names] = found
+            self._cache[asked] = found
         return found
 
-    def _resolve(self, names: Sequence[Name]) -> Resolved:
+    def _resolve(self, names: Sequence[Name], protocol: str = "") -> Resolved:
         found: list[tuple[int, int, int]] = []
         places: list[int] = []
         problems: list[Problem] = []
@@ -202,12 +207,21 @@ class TagMap:
                 found.append(self.find(device, tag, unit))
                 places.append(place)
             except MappingError as error:
+                if self._unwanted(protocol, device, tag):
+                    continue
                 unknown = device not in self._devices and tag != BY_KEY
                 problems.append(Problem(place, device, tag, str(error), unknown))
         columns = np.array(found, dtype=np.int32).reshape(len(found), 3)
         series_id, rule, device_number = (np.ascontiguousarray(c) for c in columns.T)
-        kept = tuple(places) if problems else None
+        kept = tuple(places) if len(places) < len(names) else None
         return Resolved(series_id, rule, device_number, kept, tuple(problems))
+
+    def _unwanted(self, protocol: str, device: str, tag: str) -> bool:
+        """Whether a name that leads nowhere is left out on purpose; never one of a stranger."""
+        code = self._devices.get(device)
+        if code is None or self.registrar is None or tag in self._tag_sets[code & _SET_MASK]:
+            return False
+        return self.registrar.passes_over(protocol, device, tag)
 
     def map_columns(
         self,

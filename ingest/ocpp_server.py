@@ -49,6 +49,7 @@ PATH = "/ocpp/"
 Setpoints = Callable[[OnSchedule], AbstractContextManager[Follow]]
 
 _LONGEST_NAME = 48
+_REFUSED_KEPT = 10_000
 _NAME_SIGNS = frozenset("*-_=:+|@.")  # beside letters and digits: identifierString of OCPP 2.0.1
 _TICK_S = 0.25
 _STATUS_EVERY_S = 0.5
@@ -222,6 +223,7 @@ class _Central:
         self._on_status = on_status
         self._asset_of = asset_of
         self._chargers: dict[str, Charger] = {}
+        self._refused: dict[str, str] = {}  # why, by the path asked for
         self._status = OcppStatus()
         self._reported: OcppStatus | None = None
         self._follow: Follow = lambda _: None
@@ -315,17 +317,26 @@ class _Central:
             charger, profile = self._admitted(request)
         except _TurnedAwayError as refusal:
             self.count("turned_away")
-            _log.warning(
-                "a charger was turned away",
-                extra={"path": request.path[:80], "reason": str(refusal)},
-            )
+            self._note_refusal(request.path[:80], str(refusal))
             response = connection.respond(refusal.status, f"{refusal.status.phrase}\n")
             if refusal.status is HTTPStatus.UNAUTHORIZED:
                 response.headers["WWW-Authenticate"] = 'Basic realm="ocpp", charset="UTF-8"'
             return response
+        self._refused.pop(request.path[:80], None)
         connection.charger = charger  # type: ignore[attr-defined]
         connection.profile = profile  # type: ignore[attr-defined]
         return None
+
+    def _note_refusal(self, path: str, reason: str) -> None:
+        """Log that somebody is turned away, once until the reason changes or the charger is let in:
+        a charger tries again every few seconds, for months.
+        """
+        if self._refused.get(path) == reason:
+            return
+        if len(self._refused) >= _REFUSED_KEPT:
+            self._refused.clear()
+        self._refused[path] = reason
+        _log.warning("a charger is turned away", extra={"path": path, "reason": reason})
 
     def _admitted(self, request: Request) -> tuple[str, DeviceProfile]:
         path = request.path.partition("?")[0]

@@ -182,7 +182,8 @@ class Pipeline:
         try:
             protocol = self._protocols.of(message.topic)
             decoded = protocol.decode(message.topic, message.payload, message.received_at)
-            return Item(message, decoded, tag_map.resolve(decoded.names), protocol.name)
+            resolved = tag_map.resolve(decoded.names, protocol.name)
+            return Item(message, decoded, resolved, protocol.name)
         except DecodeError as error:
             item = Item(message)
             item.refuse(str(error))
@@ -253,7 +254,7 @@ class Pipeline:
             except StoreError as error:
                 _log.warning("the store refused new devices", extra={"reason": str(error)})
         for item, devices in touched:
-            item.resolved = tag_map.resolve(item.decoded.names)
+            item.resolved = tag_map.resolve(item.decoded.names, item.protocol)
             for device in devices:
                 plan = plans[device]
                 if isinstance(plan, str):

@@ -14,7 +14,8 @@ from fnmatch import fnmatchcase
 
 from core.errors import ConfigurationError
 from core.series import Series
-from core.sites import Asset, DeviceProfile, ProfileTag, Registration, Tag
+from core.sites import Asset, DeviceProfile, ProfileTag, Registration, Route, Tag
+from ingest.keep import is_kept, keep_of
 
 _NOT_IN_A_KEY = re.compile(r"[^a-z0-9_.-]+")
 _LONGEST_ID = 80
@@ -24,7 +25,8 @@ _LONGEST_ID = 80
 class Registrar:
     """What has to be known of a city to take a device in.
 
-    site, timezone, simulated: as the series of the city have them.
+    site, timezone, simulated: as the series of the city have them. Raises ConfigurationError for a
+    ``keep`` of no use.
     """
 
     site: str
@@ -32,14 +34,16 @@ class Registrar:
     timezone: str = "UTC"
     simulated: bool = False
 
+    def __post_init__(self) -> None:
+        for profile in self.profiles:
+            keep_of(profile)
+
     def plan(self, protocol: str, device: str, tags: Iterable[str]) -> Registration | str:
         """What ``device`` becomes that spoke ``protocol`` and named ``tags``; or why nothing.
 
         The first profile counts that fits and registers by itself.
         """
-        fitting = [
-            p for p in self.profiles if p.protocol == protocol and fnmatchcase(device, p.pattern)
-        ]
+        fitting = self._fitting(protocol, device)
         if not fitting:
             return (
                 f"unknown device {device!r}: no profile of the protocol {protocol} fits it; "
@@ -55,6 +59,20 @@ class Registrar:
         if not any(tag.tag in spoken for tag in chosen.tags):
             return f"unknown device {device!r}: it has none of the tags of {chosen.name!r}"
         return self.registration(chosen, device)
+
+    def passes_over(self, protocol: str, device: str, tag: str) -> bool:
+        """Whether an unknown ``tag`` is one that nobody wants, by what the device's profile keeps.
+
+        As elsewhere the first profile counts that fits and registers by itself, else the first.
+        """
+        fitting = self._fitting(protocol, device)
+        chosen = next((p for p in fitting if p.register), fitting[0] if fitting else None)
+        return chosen is not None and not is_kept(tag, keep_of(chosen))
+
+    def _fitting(self, protocol: str, device: str) -> list[DeviceProfile]:
+        return [
+            p for p in self.profiles if p.protocol == protocol and fnmatchcase(device, p.pattern)
+        ]
 
     def profile(self, name: str) -> DeviceProfile:
         """The profile of that name; raises ConfigurationError when there is none."""
@@ -89,6 +107,49 @@ class Registrar:
             timezone=self.timezone,
             simulated=self.simulated,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class TagState:
+    """A tag of a registered device beside the profile it is compared with.
+
+    change: what the profile makes of it; empty where nothing changes.
+    """
+
+    device: str
+    tag: str
+    variable: str
+    unit: str
+    change: str = ""
+
+
+def compare(made: Registration, routes: Iterable[Route]) -> list[TagState]:
+    """What ``made`` changes for a device whose tags lead along ``routes`` until now.
+
+    First the tags of the profile, then those that it has no more: they stay as they are.
+    """
+    before = {route.tag: route for route in routes}
+    series = {one.key: one for one in made.series}
+    states = []
+    for tag in made.tags:
+        target = series[tag.series_key]
+        known = before.pop(tag.tag, None)
+        change = "new" if known is None else _change(known, tag, target)
+        states.append(TagState(made.device, tag.tag, target.variable, tag.unit, change))
+    stays = "stays, though the profile does not have it"
+    states += [TagState(made.device, r.tag, r.variable, r.unit, stays) for r in before.values()]
+    return states
+
+
+def _change(known: Route, tag: Tag, target: Series) -> str:
+    interval_s = target.resolution.total_seconds() if target.resolution else 0.0
+    pairs = (
+        ("measured", known.variable, target.variable),
+        ("in", known.unit, tag.unit),
+        ("over", f"{known.resolution_us / 1e6:g} s", f"{interval_s:g} s"),
+    )
+    told = [f"{word} {old} before" for word, old, new in pairs if old != new]
+    return ", ".join(told)
 
 
 def asset_id(device: str) -> str:

@@ -185,7 +185,7 @@ def _resolve(item: Item, tag_map: TagMap, sink: Sink) -> None:
     if not names:
         return
     refused = admit(names, item.protocol, tag_map, sink)
-    item.resolved = tag_map.resolve(names)
+    item.resolved = tag_map.resolve(names, item.protocol)
     for problem in item.resolved.problems:
         item.refuse(refused.get(problem.device, problem.reason))
 

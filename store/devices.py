@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -11,8 +12,8 @@ import pandas as pd
 
 from core.errors import StoreError
 from core.readings import READING_DTYPE
-from core.sites import Registration, Route
-from store import catalogueversion, copybinary, series, sqltext
+from core.sites import DeviceProfile, Registration, Route
+from store import catalogueversion, copybinary, series, sites, sqltext
 from store.database import Connection
 from store.frames import frame
 
@@ -27,9 +28,10 @@ OVERLAP = timedelta(minutes=5)
 def register(connection: Connection, registrations: Sequence[Registration]) -> list[Route]:
     """Makes what is new of ``registrations``; the routes of all their devices as they are now.
 
-    A device that is registered stays as it is. Where an asset of another device or of the city's
-    description has the id already, the new one gets a longer id. Safe beside another receiver that
-    registers the same. Raises the catalogue's version when anything was new.
+    A device that is registered stays as it is; ``renew`` changes it. Where an asset of another
+    device or of the city's description has the id already, the new one gets a longer id. Safe
+    beside another receiver that registers the same. Raises the catalogue's version when anything
+    was new.
     """
     wanted = {r.device: r for r in registrations}
     fresh = _take_in(connection, list(wanted.values()))
@@ -44,14 +46,76 @@ def register(connection: Connection, registrations: Sequence[Registration]) -> l
     made = [wanted[device].under(placed[device]) for device in sorted(fresh)]
     if made:
         series.register(connection, [s for r in made for s in r.series])
-        tags = [tag for r in made for tag in r.tags]
-        columns = {
-            name: [getattr(tag, name) for tag in tags]
-            for name in ("device", "tag", "unit", "series_key")
-        }
-        connection.execute(_SQL["tag"], columns)
+        connection.execute(_SQL["tag"], _tag_columns(made))
         catalogueversion.raise_version(connection)
     return routes(connection, list(wanted))
+
+
+def renew(connection: Connection, registrations: Sequence[Registration]) -> int:
+    """Registers what is new, and brings devices that are registered up to ``registrations``.
+
+    Tags that are new get their series; one that is measured otherwise, in another unit or over
+    another interval is so from now on; tags that a registration does not have stay. So do asset,
+    kind, district and owner, and what was stored. How many tags of registered devices changed: when
+    any did, another revision of the description is drawn, because receivers that run hold maps
+    that never unlearn, and begin anew by it.
+    """
+    sites.hold(connection)
+    register(connection, registrations)
+    placed = _placed(connection, [r.device for r in registrations])
+    made = [r.under(placed[r.device]) for r in registrations]
+    owners = _owners(connection, placed)
+    wanted = {s.key: replace(s, owner=owners[r.device]) for r in made for s in r.series}
+    known = series.known(connection, list(wanted))
+    fresh = [s for key, s in wanted.items() if key not in known]
+    series.register(connection, fresh)
+    lengths = {"key": list(wanted), "resolution": [s.resolution for s in wanted.values()]}
+    changed: set[tuple[str, str]] = set()
+    for name, columns in (("renew_tags", _tag_columns(made)), ("renew_lengths", lengths)):
+        changed |= set(connection.execute(_SQL[name], columns).fetchall())
+    profiles = {"device": [r.device for r in made], "profile": [r.profile for r in made]}
+    connection.execute(_SQL["renew_profiles"], profiles)
+    if changed:
+        catalogueversion.raise_version(connection)
+        sites.draw_revision(connection)
+    return len(changed)
+
+
+def _owners(connection: Connection, placed: Mapping[str, str]) -> dict[str, str]:
+    rows = connection.execute(_SQL["owners"], {"devices": list(placed)})
+    return dict(rows.fetchall())
+
+
+def _tag_columns(registrations: Sequence[Registration]) -> dict[str, list[str]]:
+    tags = [tag for r in registrations for tag in r.tags]
+    return {
+        name: [getattr(tag, name) for tag in tags]
+        for name in ("device", "tag", "unit", "series_key")
+    }
+
+
+def of_profile(connection: Connection, profile: str) -> list[str]:
+    """The devices that were registered by ``profile``, in order."""
+    rows = connection.execute(_SQL["of_profile"], {"profile": profile})
+    return [row[0] for row in rows]
+
+
+def behind(connection: Connection, profiles: Sequence[DeviceProfile]) -> dict[str, int]:
+    """How many devices of each profile were registered before it became what it is now.
+
+    They have not all of its tags, or others of the same name. Profiles without such are left out.
+    """
+    tags = [(p.name, tag) for p in profiles for tag in p.tags]
+    columns = {
+        "profile": [name for name, _ in tags],
+        "tag": [tag.tag for _, tag in tags],
+        "unit": [tag.unit for _, tag in tags],
+        "variable": [tag.variable for _, tag in tags],
+        "resolution": [
+            timedelta(seconds=tag.resolution_s) if tag.resolution_s else None for _, tag in tags
+        ],
+    }
+    return dict(connection.execute(_SQL["behind"], columns).fetchall())
 
 
 def _take_in(connection: Connection, registrations: Sequence[Registration]) -> set[str]:

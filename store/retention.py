@@ -6,6 +6,13 @@ policy is for the values of that fineness, whether they came so or were rolled u
 quarter-hours are kept for five years, the readings of a meter that sends quarter-hours are. Nothing
 is kept for less time than what is finer, and nothing is deleted before it has been rolled up. By
 default all is kept for ever.
+
+Packing has one age for all kinds, because what is packed is a part, and a part is a day of every
+series. TimescaleDB moves whole chunks into the columnstore, and plain PostgreSQL rewrites a whole
+partition in the order of its key; neither does it for some of the rows. Parts by kind would want
+the kind in the key of every reading, make a dozen times as many parts to plan every query over,
+and a series could not change its kind any more. Within a packed part each series lies by itself
+all the same, whatever its kind.
 """
 
 from __future__ import annotations
@@ -30,6 +37,8 @@ SHORTEST = 7 * DAY
 """Late readings of some days must still find what their roll-ups are made of."""
 
 PACK_AFTER = 7 * DAY
+"""Unless somebody says otherwise; late readings have come by then."""
+SOONEST_PACKED = DAY
 
 _SQL = sqltext.load("retention")
 _Owner = tuple[str, str]  # kind and level
@@ -216,10 +225,30 @@ def _statement(table: str, owner: _Owner, start: datetime, end: datetime) -> Com
     )
 
 
-def pack(database: Database, now: datetime, *, after: timedelta = PACK_AFTER) -> list[str]:
+def pack_after(connection: Connection) -> timedelta | None:
+    """From which age on parts of the readings are packed; None for never."""
+    row = connection.execute(_SQL["pack_after"]).fetchone()
+    after: timedelta | None = row[0] if row else PACK_AFTER
+    return after
+
+
+def set_pack_after(connection: Connection, after: timedelta | None) -> None:
+    """Packs parts of the readings from the age ``after`` on, None: never. What is packed stays so.
+
+    Raises StoreError for less than a day: readings of today are still to come.
+    """
+    if after is not None and after < SOONEST_PACKED:
+        raise StoreError(f"Readings are packed at the age of a day or later, not at {after}.")
+    connection.execute(_SQL["set_pack_after"], {"after": after})
+
+
+def pack(database: Database, now: datetime, *, after: timedelta | None = None) -> list[str]:
     """Packs the parts of the readings that ended ``after`` before ``now``, each once, so that they
     take less room or fewer pages a series; late readings go into them all the same. The names of
     the parts packed now; what others are using is left for the next time.
+
+    after: None for the age that is set, which may be never.
     """
     with database.session() as connection:
-        return backend.backend(connection).pack(connection, now - after)
+        age = pack_after(connection) if after is None else after
+        return [] if age is None else backend.backend(connection).pack(connection, now - age)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from typing import NamedTuple
 
 from psycopg.types.json import Jsonb
 
@@ -25,13 +25,55 @@ def save(connection: Connection, site: Site) -> None:
     catalogue.save_assets(connection, site.id, site.assets)
 
 
+class Described(NamedTuple):
+    """A description and its number."""
+
+    site: Site
+    revision: int
+
+
 def load(connection: Connection) -> Site | None:
-    """The site saved last; None before the first."""
+    """The site saved last; None before the first. Raises ConfigurationError as ``described``."""
+    found = described(connection)
+    return found.site if found else None
+
+
+def described(connection: Connection) -> Described | None:
+    """The site saved last with its revision, read as one; None before the first.
+
+    Raises ConfigurationError naming what is wrong with a description that cannot be used.
+    """
     row = connection.execute(_SQL["load"]).fetchone()
-    return from_tree(row[0], row[1]) if row else None
+    return Described(from_tree(row[0], row[1]), row[2]) if row else None
 
 
-def saved_at(connection: Connection) -> datetime | None:
-    """When a description was saved last, by the database's clock; None before the first."""
-    row = connection.execute(_SQL["saved_at"]).fetchone()
-    return row[0] if row else None
+def network(connection: Connection, site: str) -> str:
+    """The grid of the city with that id, as it was saved; empty where there is none.
+
+    It asks nothing of the rest of the description, which may be of no use any more.
+    """
+    row = connection.execute(_SQL["network"], {"id": site}).fetchone()
+    return str(row[0]) if row else ""
+
+
+def hold(connection: Connection) -> None:
+    """Nobody saves a description before this transaction ends.
+
+    For those who draw a revision later: a save takes its locks in this order too.
+    """
+    connection.execute(_SQL["hold"])
+
+
+def draw_revision(connection: Connection) -> None:
+    """Have whoever works by the description begin anew, though it stays the same."""
+    connection.execute(_SQL["draw_revision"])
+
+
+def revision(connection: Connection) -> int:
+    """The number of the description that ``load`` gives; 0 before the first.
+
+    While it stays the same, so does the description: each save draws another one.
+    """
+    row = connection.execute(_SQL["revision"]).fetchone()
+    assert row is not None, "an aggregate is one row"
+    return int(row[0])

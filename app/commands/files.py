@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -19,12 +20,13 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from app import settings
+from app import receiving, settings
 from app.commands.output import AsJson, LogJson, emit, log_json
 from app.lifeline import end_with_parent
 from app.progress import console
 from app.signals import stop_event
-from app.wiring import LiveTagMap, StoreSink, load_city, open_database, read_tag_map
+from app.wiring import City, LiveTagMap, StoreSink, load_city, open_database, read_tag_map
+from core.errors import DecodeError, StoreUnavailableError, VerdigridError
 from ingest import filemapping
 from ingest.files import ImportReport, import_file
 from ingest.folder import FolderSettings, FolderStatus, run_folder
@@ -43,9 +45,11 @@ def import_files(
     """Import files; importing one again is harmless.
 
     Without a mapping the columns are device, tag, unit, ts, value, and ts is ISO 8601 with zone.
+    Of several files one that cannot be read does not keep out the others.
     """
     rule = filemapping.read(mapping) if mapping else None
-    reports = []
+    reports: list[dict[str, object]] = []
+    failed: list[VerdigridError] = []
     with open_database(settings.load()) as database, closing(StoreSink(database)) as sink:
         city = load_city(database)
         described = filemapping.of_site(city.site.parameters)
@@ -54,28 +58,50 @@ def import_files(
         with Progress(*columns, TimeElapsedColumn(), console=console) as bars:
             for path in paths:
                 task = bars.add_task(escape(path.name), total=None)
-                report = import_file(
-                    path,
-                    sink,
-                    tag_map,
-                    _advance(bars, task),
-                    received_at=city.now(),
-                    mapping=rule or filemapping.choose(path, described),
-                )
-                reports.append(_row(path, report))
+                advance = _Advance(bars, task)
+                try:
+                    import_file(
+                        path,
+                        sink,
+                        tag_map,
+                        advance,
+                        received_at=city.now(),
+                        mapping=rule or filemapping.choose(path, described),
+                    )
+                except VerdigridError as error:
+                    failed.append(error)
+                    reports.append(_row(path, advance.report, str(error)))
+                    if isinstance(error, StoreUnavailableError):
+                        break  # the next one would fare no better
+                else:
+                    reports.append(_row(path, advance.report))
+    if failed and len(paths) == 1:
+        raise failed[0]
     emit(
         "Imported",
         reports,
-        ("file", "read", "stored", "duplicates", "rejected", "first_reason"),
+        ("file", "read", "stored", "duplicates", "rejected", "first_reason", "error"),
         as_json=as_json,
     )
+    if failed:
+        left = len(paths) - len(reports) + len(failed)
+        raise DecodeError(f"{left} of {len(paths)} files were not imported to their end.")
 
 
-def _advance(bars: Progress, task: TaskID) -> Callable[[ImportReport], None]:
-    return lambda report: bars.update(task, completed=report.read)
+class _Advance:
+    """Shows and keeps how far a file is imported."""
+
+    def __init__(self, bars: Progress, task: TaskID) -> None:
+        self._bars = bars
+        self._task = task
+        self.report = ImportReport()
+
+    def __call__(self, report: ImportReport) -> None:
+        self.report = report
+        self._bars.update(self._task, completed=report.read)
 
 
-def _row(path: Path, report: ImportReport) -> dict[str, object]:
+def _row(path: Path, report: ImportReport, error: str = "") -> dict[str, object]:
     return {
         "file": str(path),
         "read": report.read,
@@ -83,6 +109,7 @@ def _row(path: Path, report: ImportReport) -> dict[str, object]:
         "duplicates": report.duplicates,
         "rejected": report.rejected,
         "first_reason": str(report.reasons[0]) if report.reasons else "",
+        "error": error,
     }
 
 
@@ -103,10 +130,17 @@ def watch_folder(
     end_with_parent()
     log_json(as_json)
     stop = stop_event()
-    with open_database(settings.load()) as database, closing(StoreSink(database)) as sink:
-        city = load_city(database)
-        folder = FolderSettings(path, still_s, poll_s, filemapping.of_site(city.site.parameters))
-        run_folder(folder, sink, LiveTagMap(database), city.now, stop, _reporter())
+    with open_database(settings.load()) as database:
+
+        def folder(city: City) -> FolderSettings:
+            return FolderSettings(path, still_s, poll_s, filemapping.of_site(city.site.parameters))
+
+        def work(city: City, chosen: FolderSettings, until: threading.Event) -> None:
+            with closing(StoreSink(database, pace=city.clock.pace)) as sink:
+                tag_map = LiveTagMap(database, with_keys=True)
+                run_folder(chosen, sink, tag_map, city.now, until, _reporter())
+
+        receiving.follow(database, stop, folder, work)
 
 
 def _reporter() -> Callable[[FolderStatus], None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import closing
 
 import typer
@@ -11,13 +12,7 @@ from app.commands import devices, files, hj212_request
 from app.commands.output import AsJson, LogJson, emit, log_json
 from app.lifeline import end_with_parent
 from app.signals import stop_event
-from app.wiring import (
-    LiveTagMap,
-    StoreSink,
-    broker_access,
-    load_city,
-    open_database,
-)
+from app.wiring import City, LiveTagMap, StoreSink, broker_access, open_database
 from ingest import protocols
 from ingest.mqtt import MqttSettings, run_mqtt
 from ingest.mqtt_wire import Version
@@ -39,12 +34,9 @@ def mqtt(as_json: LogJson = False) -> None:
     chosen = settings.load()
     stop = stop_event()
     with open_database(chosen) as database:
-        while not stop.is_set():
-            city = load_city(database)
-            with (
-                receiving.described_anew(database, stop) as until,
-                closing(StoreSink(database, pace=city.clock.pace)) as sink,
-            ):
+
+        def work(city: City, spoken: protocols.Protocols, until: threading.Event) -> None:
+            with closing(StoreSink(database, pace=city.clock.pace)) as sink:
                 run_mqtt(
                     MqttSettings(
                         access=broker_access(chosen),
@@ -59,8 +51,10 @@ def mqtt(as_json: LogJson = False) -> None:
                     city.now,
                     until,
                     receiving.reporter(),
-                    protocols=protocols.find(profiles=city.site.profiles),
+                    protocols=spoken,
                 )
+
+        receiving.follow(database, stop, receiving.spoken_in, work)
 
 
 def _field(name: str, as_json: bool) -> None:

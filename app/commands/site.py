@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -17,11 +18,10 @@ from app.progress import console
 from app.wiring import load_site, open_database
 from core.errors import ConfigurationError
 from core.findings import errors
-from core.sites import Site
 from core.sitetree import from_tree, to_tree
 from grid import network as grid_network
 from ingest import description
-from store import series, sites
+from store import devices, series, sites
 
 group = typer.Typer(help="The description of the city.", no_args_is_help=True)
 
@@ -42,6 +42,7 @@ def load(
     """
     network_json = _read(network) if network else ""
     findings = []
+    behind: dict[str, int] = {}
     if network_json:
         findings = grid_network.check(grid_network.read(network_json))
     site = from_tree(_parse(file), network_json)
@@ -50,14 +51,16 @@ def load(
     if not grave:
         with open_database(settings.load()) as database:
             with database.connection() as connection:
-                if network is None:
-                    site = _with_its_grid(site, sites.load(connection))
+                if network is None:  # a new profile is no new grid
+                    site = replace(site, network_json=sites.network(connection, site.id))
                 sites.save(connection, site)
                 series.register(connection, [*site.series, *keys.total_series(site)])
+                behind = devices.behind(connection, site.profiles)
             if not site.simulated:
                 close_demo_accounts(database)
     if as_json:
-        emit_json({"site": site.id, "findings": [str(f) for f in findings], "saved": not grave})
+        told = [str(f) for f in findings]
+        emit_json({"site": site.id, "findings": told, "saved": not grave, "behind": behind})
     else:
         for finding in findings:
             console.print(str(finding), markup=False)
@@ -67,6 +70,12 @@ def load(
             else f"{network} cannot be used: {len(grave)} errors. Nothing was changed.",
             markup=False,
         )
+        for profile, count in behind.items():
+            console.print(
+                f"{count} devices are registered by {profile!r} as it was before; `verdigrid "
+                f"ingest register --profile {shlex.quote(profile)}` brings them up to it.",
+                markup=False,
+            )
     if grave:
         sys.exit(2)
 
@@ -97,13 +106,6 @@ def show(as_json: AsJson = False) -> None:
         emit_json({"site": site.id, "simulated": site.simulated, "assets": counts})
     else:
         emit_table(f"{site.name_en} ({site.name_zh})", ("kind", "assets"), list(counts.items()))
-
-
-def _with_its_grid(site: Site, earlier: Site | None) -> Site:
-    """``site`` with the grid that the same city has already: a new profile is no new grid."""
-    if earlier is None or earlier.id != site.id:
-        return site
-    return replace(site, network_json=earlier.network_json)
 
 
 def _read(path: Path) -> str:

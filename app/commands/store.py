@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from datetime import timedelta
 from typing import Annotated, Any
 
@@ -17,13 +16,14 @@ from core.errors import ConfigurationError
 from core.timeaxis import DAY
 from store import backend, readings, retention, rollups
 from store.database import Connection
-from store.retention import Policy
 
 group = typer.Typer(
     help="Readings at rest: size, roll-ups, how long they are kept.", no_args_is_help=True
 )
 
-FOREVER, DEFAULT = "forever", "default"
+FOREVER, DEFAULT, NEVER = "forever", "default", "never"
+PACKED = "packed"
+_POLICY = ("kind", "level", "keep", "after")
 _LENGTH = re.compile(r"(\d{1,6})([dwy])\Z")
 _UNITS = {"d": DAY, "w": 7 * DAY, "y": 365 * DAY}
 
@@ -43,7 +43,7 @@ def status(as_json: AsJson = False) -> None:
             "late_marks": rollups.waiting(connection),
             "backend": seam.describe(connection),
             "tables": tables,
-            "policies": _policies(retention.policies(connection)),
+            "policies": _policies(connection),
         }
     if as_json:
         emit_json(facts)
@@ -51,7 +51,7 @@ def status(as_json: AsJson = False) -> None:
     columns = ("level", "table", "parts", "from", "until", "megabytes")
     shown = [{**table, "megabytes": table["bytes"] / 1e6} for table in tables]
     emit("Readings and roll-ups", shown, columns, as_json=False)
-    emit("Kept", facts["policies"], ("kind", "level", "keep"), as_json=False)
+    emit("Kept", facts["policies"], _POLICY, as_json=False)
     about = "" if facts["exact"] else "about "
     console.print(
         f"{facts['backend']} There are {about}{facts['rows']:,} readings, rolled up to "
@@ -79,8 +79,18 @@ def _tables(connection: Connection) -> list[dict[str, Any]]:
     return found
 
 
-def _policies(policies: Sequence[Policy]) -> list[dict[str, Any]]:
-    return [{"kind": p.kind, "level": p.level, "keep": _words(p.keep)} for p in policies]
+def _policies(connection: Connection) -> list[dict[str, Any]]:
+    kept = [
+        {"kind": p.kind, "level": p.level, "keep": _words(p.keep), "after": ""}
+        for p in retention.policies(connection)
+    ]
+    after = retention.pack_after(connection)
+    packed = {"kind": retention.EVERY_KIND, "level": PACKED, "keep": "", "after": _age(after)}
+    return [*kept, packed]
+
+
+def _age(after: timedelta | None) -> str:
+    return NEVER if after is None else f"{after.days}d"
 
 
 def _words(keep: timedelta | None) -> str:
@@ -90,21 +100,49 @@ def _words(keep: timedelta | None) -> str:
 @group.command()
 def policy(
     kind: Annotated[str, typer.Argument(help="Kind of asset, or '*' for every other kind.")],
-    level: Annotated[str, typer.Argument(help="raw, 15min, hour or day: how fine the values are.")],
+    level: Annotated[
+        str,
+        typer.Argument(
+            help="raw, 15min, hour or day: how fine the values are; or packed, with the kind '*': "
+            "from which age on they are packed."
+        ),
+    ],
     keep: Annotated[
-        str, typer.Argument(help="90d, 26w, 5y, forever; or default: as for every kind.")
+        str,
+        typer.Argument(
+            help="90d, 26w, 5y, forever; or default: as for every kind. Of packed: 30d, or never."
+        ),
     ],
     as_json: AsJson = False,
 ) -> None:
-    """Say how long values of a kind and fineness are kept; they are deleted within a day."""
-    length = None if keep == DEFAULT else _length(keep)
+    """Say how long values of a kind and fineness are kept; they are deleted within a day.
+
+    And from which age on readings are packed, which is one for all kinds: a part of the table holds
+    all of them, and is packed as a whole.
+    """
     with open_database(settings.load()) as database, database.connection() as connection:
-        if keep == DEFAULT:
+        if level == PACKED:
+            _set_packed(connection, kind, keep)
+        elif keep == DEFAULT:
             retention.unset_policy(connection, kind, level)
         else:
-            retention.set_policy(connection, kind, level, length)
-        rows = _policies(retention.policies(connection))
-    emit("Kept", rows, ("kind", "level", "keep"), as_json=as_json)
+            retention.set_policy(connection, kind, level, _length(keep))
+        rows = _policies(connection)
+    emit("Kept", rows, _POLICY, as_json=as_json)
+
+
+def _set_packed(connection: Connection, kind: str, after: str) -> None:
+    if kind != retention.EVERY_KIND:
+        raise ConfigurationError(
+            f"Readings are packed by the day, all kinds of assets together: say '*' for {kind!r}."
+        )
+    if after == NEVER:
+        retention.set_pack_after(connection, None)
+    else:
+        age = retention.PACK_AFTER if after == DEFAULT else _length(after)
+        if age is None:
+            raise ConfigurationError(f"{after!r} is no age: write 30d, 26w, {NEVER} or {DEFAULT}.")
+        retention.set_pack_after(connection, age)
 
 
 def _length(text: str) -> timedelta | None:
@@ -138,12 +176,16 @@ def refresh(as_json: AsJson = False) -> None:
 
 @group.command()
 def compress(
-    days: Annotated[int, typer.Option(min=1, help="Readings older than this.")] = 7,
+    days: Annotated[
+        int | None,
+        typer.Option(min=1, help="Readings older than this; else those that the policy says."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Pack old readings now: they take less room, or fewer pages a series."""
     with open_database(settings.load()) as database:
-        packed = retention.pack(database, load_city(database).now(), after=days * DAY)
+        after = None if days is None else days * DAY
+        packed = retention.pack(database, load_city(database).now(), after=after)
     if as_json:
         emit_json({"packed": packed})
     else:

@@ -24,7 +24,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from fnmatch import fnmatchcase
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
@@ -33,6 +32,7 @@ from core.readings import MARK_BITS, Quality
 from core.timeaxis import local_day, to_us, utc, zone
 from ingest import hj212_frame, wire
 from ingest.decoded import Decoded
+from ingest.keep import is_kept
 
 NAME = "hj212"
 SOURCES = ("hj212/#",)
@@ -102,7 +102,7 @@ def decode(topic: str, payload: bytes, received_at: datetime) -> Decoded:
         raise DecodeError("The frame holds no number.")
     ts_us = to_us(_beginning(packet.cn, said.get("DataTime", ""), address, received_at))
     tags = {wire.name(f"{name}@{packet.cn}", "A tag"): name for name in numbers}
-    kept = {tag: name for tag, name in tags.items() if _wanted(tag, address.keep)}
+    kept = {tag: name for tag, name in tags.items() if is_kept(tag, address.keep)}
     quality = [_quality(said.get(f"{_factor(name)}-Flag", "")) for name in kept.values()]
     return Decoded(
         tuple((packet.mn, tag, None) for tag in kept),
@@ -122,10 +122,6 @@ def moment(text: str, timezone: str, near: datetime) -> datetime:
     Of an hour that comes twice in autumn the pass that is nearer to ``near`` is meant.
     """
     return _in_zone(_local(text), zone(timezone), near)
-
-
-def _wanted(tag: str, keep: tuple[str, ...]) -> bool:
-    return not keep or any(fnmatchcase(tag, pattern) for pattern in keep)
 
 
 @lru_cache(maxsize=4096)

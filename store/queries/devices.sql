@@ -22,6 +22,54 @@ SELECT w.* FROM unnest(
 ORDER BY w.device, w.tag
 ON CONFLICT DO NOTHING;
 
+-- name: renew_tags
+INSERT INTO device_tag (device, tag, unit, series_key)
+SELECT w.* FROM unnest(
+    %(device)s::text[], %(tag)s::text[], %(unit)s::text[], %(series_key)s::text[]
+) AS w (device, tag, unit, series_key)
+ORDER BY w.device, w.tag
+ON CONFLICT (device, tag) DO UPDATE SET unit = excluded.unit, series_key = excluded.series_key
+WHERE (device_tag.unit, device_tag.series_key)
+      IS DISTINCT FROM (excluded.unit, excluded.series_key)
+RETURNING device, tag;
+
+-- name: renew_lengths
+-- The tags whose series stands for another interval from now on.
+WITH changed AS (
+    UPDATE series s SET resolution = w.resolution
+    FROM unnest(%(key)s::text[], %(resolution)s::interval[]) AS w (key, resolution)
+    WHERE s.key = w.key AND s.resolution IS DISTINCT FROM w.resolution
+    RETURNING s.key
+)
+SELECT t.device, t.tag FROM device_tag t JOIN changed c ON c.key = t.series_key;
+
+-- name: renew_profiles
+UPDATE asset a SET profile = w.profile
+FROM unnest(%(device)s::text[], %(profile)s::text[]) AS w (device, profile)
+WHERE a.device = w.device AND a.device <> '' AND a.profile <> w.profile;
+
+-- name: owners
+SELECT device, owner FROM asset WHERE device <> '' AND device = ANY(%(devices)s::text[]);
+
+-- name: of_profile
+SELECT device FROM asset WHERE device <> '' AND profile = %(profile)s ORDER BY device;
+
+-- name: behind
+WITH wanted AS (
+    SELECT * FROM unnest(
+        %(profile)s::text[], %(tag)s::text[], %(unit)s::text[], %(variable)s::text[],
+        %(resolution)s::interval[]
+    ) AS w (profile, tag, unit, variable, resolution)
+)
+SELECT a.profile, count(DISTINCT a.device)
+FROM asset a
+JOIN wanted w USING (profile)
+LEFT JOIN device_tag t ON t.device = a.device AND t.tag = w.tag
+LEFT JOIN series s ON s.key = t.series_key
+WHERE a.device <> ''
+  AND (t.unit, s.variable, s.resolution) IS DISTINCT FROM (w.unit, w.variable, w.resolution)
+GROUP BY a.profile;
+
 -- name: routes
 SELECT t.device, t.tag, t.unit, s.variable, s.id,
        coalesce((extract(epoch FROM s.resolution) * 1000000)::bigint, 0)

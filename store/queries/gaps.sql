@@ -53,7 +53,7 @@ ORDER BY w.key, s.before;
 SELECT series_key, device FROM device_tag WHERE series_key = ANY(%(keys)s::text[])
 UNION
 SELECT t ->> 'series_key', t ->> 'device'
-FROM (SELECT description FROM site ORDER BY saved_at DESC LIMIT 1) AS newest
+FROM (SELECT description FROM site ORDER BY revision DESC LIMIT 1) AS newest
 CROSS JOIN jsonb_array_elements(description -> 'tags') AS t
 WHERE t ->> 'series_key' = ANY(%(keys)s::text[]);
 
@@ -61,13 +61,13 @@ WHERE t ->> 'series_key' = ANY(%(keys)s::text[]);
 SELECT series_key, tag FROM device_tag WHERE device = %(device)s
 UNION
 SELECT t ->> 'series_key', t ->> 'tag'
-FROM (SELECT description FROM site ORDER BY saved_at DESC LIMIT 1) AS newest
+FROM (SELECT description FROM site ORDER BY revision DESC LIMIT 1) AS newest
 CROSS JOIN jsonb_array_elements(description -> 'tags') AS t
 WHERE t ->> 'device' = %(device)s;
 
 -- name: protocols
 SELECT a.id, p ->> 'protocol'
-FROM (SELECT description FROM site ORDER BY saved_at DESC LIMIT 1) AS newest
+FROM (SELECT description FROM site ORDER BY revision DESC LIMIT 1) AS newest
 CROSS JOIN jsonb_array_elements(description -> 'profiles') AS p
 JOIN asset a ON a.profile = p ->> 'name'
 WHERE a.id = ANY(%(assets)s::text[]);

@@ -9,6 +9,12 @@ ON CONFLICT (kind, level) DO UPDATE SET keep = excluded.keep;
 -- name: unset
 DELETE FROM retention WHERE kind = %(kind)s AND level = %(level)s;
 
+-- name: pack_after
+SELECT after FROM packing;
+
+-- name: set_pack_after
+UPDATE packing SET after = %(after)s;
+
 -- name: kinds
 -- With the fineness of their readings; '' for series of no known asset.
 SELECT DISTINCT coalesce(a.kind, ''), fineness(s.resolution)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,12 +17,6 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 ARTIFACTS = ROOT / "artifacts"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass
@@ -79,9 +72,11 @@ class RunningCity:
 
 
 @pytest.fixture(scope="module")
-def city(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningCity]:
+def city(
+    tmp_path_factory: pytest.TempPathFactory, hold_port: Callable[[], int]
+) -> Iterator[RunningCity]:
     home = tmp_path_factory.mktemp("city") / "home"
-    web, broker = free_port(), free_port()
+    web, broker = hold_port(), hold_port()
     running = RunningCity(
         home=home,
         url=f"http://127.0.0.1:{web}",

@@ -129,7 +129,7 @@ def test_the_interface_keeps_to_its_permissions(city: RunningCity) -> None:
         air = visitor.get("/api/v1/air")
         assert len(air.json()) == 13
         assert air.headers["X-Verdigrid-Simulated"] == "true"
-        assert visitor.get("/api/v1/plans").status_code == 403
+        assert visitor.get("/api/v1/plans").status_code == 401
         assert visitor.get("/api/v1/nothing").status_code == 404
         form = {"name": "operator", "password": "verdigrid-demo"}
         assert visitor.post("/signin", data=form).status_code == 303
@@ -152,7 +152,7 @@ def test_an_account_can_be_added_and_closed(city: RunningCity) -> None:
         assert client.post("/signin", data=form).status_code == 303
         assert client.get("/api/v1/plans").status_code == 200
         assert city.run("account", "close", "li.wei").returncode == 0
-        assert client.get("/api/v1/plans").status_code == 403
+        assert client.get("/api/v1/plans").status_code == 401
 
 
 @pytest.fixture(scope="module")

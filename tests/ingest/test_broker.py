@@ -44,13 +44,10 @@ def test_an_orphan_is_taken_over(broker, start_broker):
     assert not broker.alive()
 
 
-def test_an_orphan_on_another_port_is_replaced(broker, start_broker):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    other = start_broker(broker.kind, port)
+def test_an_orphan_on_another_port_is_replaced(broker, start_broker, free_port):
+    other = start_broker(broker.kind, free_port)
     assert not other.adopted
-    assert other.port == port
+    assert other.port == free_port
     assert not broker.alive()
 
 

@@ -76,6 +76,11 @@ def test_a_description_that_all_receivers_can_use_passes() -> None:
         (profile("plant", protocol="csv"), "'plant' names the protocol 'csv'"),
         (profile("plant", parameters={}), "'plant' needs a topic"),
         (
+            profile("posts", parameters={"keep": "1:*"}),
+            "'posts' cannot be used: 'keep'",
+        ),
+        (profile("air", parameters={"password": "", "keep": ["a;b"]}), "'keep' holds a ';'"),
+        (
             profile("plant", tags=(ProfileTag("p", "p_mw", "kW", -1.0),)),
             "'p' of the device profile 'plant' has a resolution_s below 0",
         ),

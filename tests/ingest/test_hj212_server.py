@@ -651,16 +651,16 @@ def test_a_station_keeps_what_nobody_takes_over_its_own_restart(start, station, 
     assert contents[0] == parse(server.turned_away[0].payload).cp
 
 
-def test_a_frame_that_was_kept_but_not_answered_comes_again_and_is_one(station, tmp_path):
+def test_a_frame_that_was_kept_but_not_answered_comes_again_and_is_one(
+    station, tmp_path, free_port
+):
     """kill -9 between the spool's commit and the answer, then again."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
     spool, state = tmp_path / "spool", tmp_path / "station.json"
 
     def receiver(what: str) -> subprocess.Popen[bytes]:
         program = [sys.executable, str(Path(__file__).parent / "hj212_receiver.py")]
         return subprocess.Popen(
-            [*program, str(port), str(spool), what],
+            [*program, str(free_port), str(spool), what],
             cwd=ROOT,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
         )
@@ -668,7 +668,7 @@ def test_a_frame_that_was_kept_but_not_answered_comes_again_and_is_one(station, 
     options, now = city_clock(pace=600.0)
     receivers = [receiver("die")]
     try:
-        station(port, **options, answer_s=0.5, state=state)
+        station(free_port, **options, answer_s=0.5, state=state)
         for _ in range(2):
             assert receivers[-1].wait(WAIT_S) == -signal.SIGKILL
             receivers.append(receiver("die" if len(receivers) < 2 else "answer"))

@@ -121,17 +121,11 @@ def numbered(first: int, last: int) -> list[bytes]:
     return [b"%d" % n for n in range(first, last + 1)]
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 class Mosquitto:
     """A mosquitto with lines of our own in its configuration."""
 
-    def __init__(self, folder: Path, lines: list[str]) -> None:
-        self.port = free_port()
+    def __init__(self, folder: Path, port: int, lines: list[str]) -> None:
+        self.port = port
         config = folder / f"mosquitto-{self.port}.conf"
         common = ["user root", "max_inflight_messages 0", "max_queued_messages 0"]
         config.write_text("\n".join([f"listener {self.port} 127.0.0.1", *lines, *common, ""]))
@@ -158,11 +152,11 @@ class Mosquitto:
 
 
 @pytest.fixture
-def mosquitto(tmp_path: Path) -> Iterator[Callable[..., Mosquitto]]:
+def mosquitto(tmp_path: Path, hold_port: Callable[[], int]) -> Iterator[Callable[..., Mosquitto]]:
     started: list[Mosquitto] = []
 
     def start(*lines: str) -> Mosquitto:
-        started.append(Mosquitto(tmp_path, list(lines)))
+        started.append(Mosquitto(tmp_path, hold_port(), list(lines)))
         return started[-1]
 
     yield start
@@ -814,10 +808,11 @@ def test_a_topic_that_is_not_utf_8_is_handed_over_readable(take):
         taker.close()
 
 
-def test_nobody_there_and_no_such_name(take):
-    port = free_port()
-    nobody = take(SessionSettings(Access(port=port), reconnect_max_s=0.2), connected=False)
-    assert refused(nobody) == f"No MQTT broker answers at 127.0.0.1:{port}: Connection refused."
+def test_nobody_there_and_no_such_name(take, free_port):
+    nobody = take(SessionSettings(Access(port=free_port), reconnect_max_s=0.2), connected=False)
+    assert refused(nobody) == (
+        f"No MQTT broker answers at 127.0.0.1:{free_port}: Connection refused."
+    )
     unknown = take(
         SessionSettings(Access(host="broker.invalid"), reconnect_max_s=0.2), connected=False
     )

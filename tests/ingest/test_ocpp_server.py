@@ -12,14 +12,13 @@ import logging
 import os
 import random
 import signal
-import socket
 import ssl
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial, reduce
@@ -254,15 +253,13 @@ def test_what_happened_while_the_line_was_down_comes_later(
     post: Post,
     settings: OcppSettings,
     tmp_path: Path,
+    free_port: int,
 ) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    post(f"ws://127.0.0.1:{port}/ocpp", central.clock, version)
+    post(f"ws://127.0.0.1:{free_port}/ocpp", central.clock, version)
     log = tmp_path / "post.log"
     wait_until("a post that finds nobody", lambda: "no line" in log.read_text())
     time.sleep(2.0)  # some forty city minutes with nobody listening
-    central._settings = replace(settings, port=port)
+    central._settings = replace(settings, port=free_port)
     central.start()
     began = central.clock.at(datetime.now(UTC))
     wait_until("a car of then", lambda: kept.whole_sessions())
@@ -497,6 +494,32 @@ def test_a_post_with_a_wrong_password_delivers_nothing(
     post(central.url, central.clock, password="wrong")
     wait_until("turned away twice", lambda: central.status.turned_away > 1)
     assert kept.messages == []
+
+
+def test_a_charger_that_tries_again_and_again_is_logged_once(
+    central: Running, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And again when the reason is another one, or after it was let in; all are counted."""
+    central.start()
+
+    async def knock(password: str, times: int = 1, name: str = "sandbox-post-7") -> None:
+        for _ in range(times):
+            with suppress(websockets.InvalidStatus):
+                async with line(central, name, password):
+                    pass
+
+    async def all_day() -> None:
+        await knock("wrong", times=5)
+        await knock("", times=3, name="stranger")
+        await knock("wrong", times=2)
+        await knock(PASSWORD)
+        await knock("wrong", times=2)
+
+    asyncio.run(all_day())
+    central.stop()
+    assert central.status.turned_away == 12
+    told = [r.path for r in caplog.records if r.getMessage() == "a charger is turned away"]
+    assert told == ["/ocpp/sandbox-post-7", "/ocpp/stranger", "/ocpp/sandbox-post-7"]
 
 
 def test_a_profile_without_a_password_lets_nobody_in(central: Running) -> None:

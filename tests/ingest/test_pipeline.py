@@ -8,13 +8,15 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import timedelta
 
 import numpy as np
 import pytest
 
 from core.errors import StoreError, StoreUnavailableError
 from core.readings import Quality
-from core.sites import AssetKind, DeviceProfile, ProfileTag, Route
+from core.sites import AssetKind, DeviceProfile, ProfileTag, Route, Tag
+from core.timeaxis import to_us
 from ingest.decoded import Decoded
 from ingest.inbox import Inbox
 from ingest.mapping import TagMap
@@ -359,3 +361,95 @@ def test_the_source_is_heard_of_while_it_is_connected(sink, tag_map, message):
     assert beaten.wait(5)
     stop.set()
     thread.join(10)
+
+
+KEEPING = DeviceProfile(
+    "meters",
+    "senml",
+    "urn:dev:meter-*",
+    AssetKind.METER,
+    (ProfileTag("p", "p_mw", "kW"),),
+    parameters={"keep": ["p", "q*"]},
+)
+
+
+@pytest.mark.parametrize(
+    ("profile", "reason"),
+    [
+        (KEEPING, ""),
+        (replace(KEEPING, parameters={}), "unknown tag 'rssi'"),
+        (replace(KEEPING, parameters={"keep": []}), "unknown tag 'rssi'"),
+        (replace(KEEPING, pattern="urn:dev:other-*"), "unknown tag 'rssi'"),
+        (replace(KEEPING, protocol="chirpstack"), "unknown tag 'rssi'"),
+    ],
+)
+def test_what_a_profile_does_not_keep_is_passed_over(message, sink, profile, reason):
+    """By default a number that nobody named is told: it may be one that was forgotten."""
+    tag_map = TagMap(
+        [Tag("urn:dev:meter-1", "p", "kW", "demo/m/p_mw")],
+        {"demo/m/p_mw": 1},
+        registrar=Registrar("demo", (profile,)),
+    )
+    pack = [{"n": "urn:dev:meter-1:rssi", "bt": BASE, "v": -70}, {"n": "urn:dev:meter-1:p", "v": 5}]
+    journal = Journal(sink)
+    with Running(journal, tag_map) as running:
+        running.inbox.put([message(0, json.dumps(pack).encode())])
+        assert sink.wait_for(1)
+        running.wait(lambda: journal.acknowledged == [0])
+    assert list(sink.readings.values()) == [0.005]
+    assert [bool(r.reason.startswith(reason)) for r in sink.rejected] == [True] * bool(reason)
+
+
+def test_keep_lets_nothing_else_go_unsaid(message, sink):
+    """Nor a tag that it keeps, nor a wrong unit, nor a device that nobody knows."""
+    tag_map = TagMap(
+        [Tag("urn:dev:meter-1", "p", "kW", "demo/m/p_mw")],
+        {"demo/m/p_mw": 1},
+        registrar=Registrar("demo", (replace(KEEPING, parameters={"keep": ["q*"]}),)),
+    )
+    packs = [
+        [{"n": "urn:dev:meter-1:q1", "bt": BASE, "v": 1}],
+        [{"n": "urn:dev:meter-1:p", "bt": BASE, "v": 1, "u": "degC"}],
+        [{"n": "urn:dev:meter-2:rssi", "bt": BASE, "v": 1}],
+        [{"n": "urn:dev:meter-1:rssi", "bt": BASE, "v": 1}],  # alone: nothing to store, and handled
+    ]
+    journal = Journal(sink)
+    with Running(journal, tag_map) as running:
+        running.inbox.put([message(n, json.dumps(p).encode()) for n, p in enumerate(packs)])
+        running.wait(lambda: journal.acknowledged == [0, 1, 2, 3])
+    assert [r.reason.split(":")[0].split(" '")[0] for r in sink.rejected] == [
+        "unknown tag",
+        "unit of",
+        "unknown device",
+    ]
+
+
+def test_one_clock_rule_holds_for_readings_and_for_charging(sink, received_at):
+    """A session that began next year would stay the newest of its connector until then."""
+    tag_map = TagMap([Tag("post-1", "1:SoC", "%", "demo/p/soc")], {"demo/p/soc": 1})
+
+    def start(number: int, ahead: timedelta) -> Message:
+        at = (received_at + ahead).isoformat()
+        call = {
+            "eventType": "Started",
+            "timestamp": at,
+            "transactionInfo": {"transactionId": f"t{number}"},
+            "evse": {"id": 1},
+            "meterValue": [
+                {"timestamp": at, "sampledValue": [{"measurand": "SoC", "value": 50.0}]}
+            ],
+        }
+        frame = {"version": "ocpp2.0.1", "frame": [2, str(number), "TransactionEvent", call]}
+        return Message("ocpp/post-1", json.dumps(frame).encode(), received_at, (0, number, 1))
+
+    day, second = timedelta(days=1), timedelta(seconds=1)
+    journal = Journal(sink)
+    journal.charging = sink.charging
+    with Running(journal, tag_map) as running:
+        running.inbox.put([start(0, day), start(1, day + second), start(2, 90 * day)])
+        running.wait(lambda: journal.acknowledged == [0, 1, 2])
+    assert [event.transaction for event in sink.events] == ["t0"]
+    assert [ts_us for _, ts_us in sink.readings] == [to_us(received_at + day)]
+    assert [r.reason for r in sink.rejected] == [
+        "its time lies more than 24 h ahead of the city's: a charging event"
+    ] * 2

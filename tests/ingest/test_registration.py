@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from core.errors import ConfigurationError
 from core.series import Series
-from core.sites import AssetKind, DeviceProfile, ProfileTag, Registration
-from ingest.registration import Registrar, asset_id
+from core.sites import AssetKind, DeviceProfile, ProfileTag, Registration, Route
+from ingest.registration import Registrar, asset_id, compare
 
 AIR = DeviceProfile(
     "street sensor",
@@ -77,6 +77,22 @@ def test_another_id_goes_through_series_and_tags():
     assert {s.asset for s in made.series} == {"other"}
     assert {t.series_key for t in made.tags} == {s.key for s in made.series}
     assert made.device == "0102030405060708"
+
+
+def test_a_profile_that_changed_says_what_it_makes_of_a_device_that_is_known():
+    made = REGISTRAR.registration(AIR, "01")
+    routes = [
+        Route("01", "pm2_5", "mg/m3", "pm10", 1, 60_000_000),
+        Route("01", "battery", "V", "vm_pu", 2),
+    ]
+    assert [(s.tag, s.change) for s in compare(made, routes)] == [
+        ("pm2_5", "measured pm10 before, in mg/m3 before, over 60 s before"),
+        ("t", "new"),
+        ("battery", "stays, though the profile does not have it"),
+    ]
+    same = [Route("01", t.tag, t.unit, t.variable, 1, int(t.resolution_s * 1e6)) for t in AIR.tags]
+    assert [s.change for s in compare(made, same)] == ["", ""]
+    assert [s.change for s in compare(made, [])] == ["new", "new"]
 
 
 @given(st.text(max_size=120), st.text(max_size=120))

@@ -75,6 +75,38 @@ def test_a_full_spool_refuses_and_takes_again_when_it_was_emptied(path):
         spool.append([message(99, 500)])
 
 
+def test_what_it_holds_grows_by_the_message_and_so_does_its_file(path):
+    """So that what an hour takes can be said beforehand: the size of a message times their number.
+
+    docs/ingest.md says it for some devices.
+    """
+    frame = (Path(__file__).parent / "frames" / "hj212_2051.txt").read_bytes()
+    held: list[int] = []
+    with Spool(path, capacity_bytes=100 * MB) as spool:
+        for _ in range(3):
+            for _ in range(10):
+                spool.append([Message("hj212/A110000_0001/Asia%2FShanghai", frame, AT)] * 100)
+            held.append(spool.held_bytes)
+        assert held == [held[0], 2 * held[0], 3 * held[0]]
+        assert len(frame) < held[0] / 1000 < len(frame) + 150
+    on_disk = sum(file.stat().st_size for file in path.parent.iterdir())
+    assert held[-1] < on_disk < 1.1 * held[-1] + 16 * 1.05 * MB  # what the log may be long
+
+
+def test_it_refuses_what_is_beyond_and_nothing_before(path):
+    one = [message(0, 2_000)]
+    with Spool(path, capacity_bytes=100 * MB) as spool:
+        spool.append(one)
+        size = spool.held_bytes
+    path.unlink()
+    with Spool(path, capacity_bytes=50 * size) as spool:
+        for _ in range(50):
+            spool.append(one)
+        assert spool.held_bytes == spool.capacity_bytes
+        with pytest.raises(SpoolFullError):
+            spool.append([message(0)])
+
+
 def test_threads_that_wait_together_share_their_commits(path):
     with Spool(path, capacity_bytes=10 * MB) as spool:
         commits = []

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import psycopg
@@ -10,13 +12,26 @@ import pytest
 
 from core.readings import READING_DTYPE, Rejected
 from core.series import Series
-from core.sites import Asset, AssetKind, Registration, Route, Tag
-from store import catalogue, devices, quarantine, series, writing
+from core.sites import (
+    Asset,
+    AssetKind,
+    DeviceProfile,
+    ProfileTag,
+    Registration,
+    Route,
+    Site,
+    Tag,
+)
+from store import catalogue, devices, quarantine, series, sites, writing
 from store.database import Database
+
+SITE = Site("demo", "Demo", "演示", "UTC", 0.0, 0.0, True, "", (), (), (), ())
 
 
 def registration(device: str, asset: str | None = None, unit: str = "kW") -> Registration:
-    made = Asset(asset or device.lower(), AssetKind.METER, device, device, district="north")
+    made = Asset(
+        asset or device.lower(), AssetKind.METER, device, device, district="north", owner="mill"
+    )
     power = Series("demo", made.id, "p_mw", timedelta(minutes=15), owner="mill")
     air = Series("demo", made.id, "temp_air")
     tags = (Tag(device, "p", unit, power.key), Tag(device, "t", "degC", air.key))
@@ -49,6 +64,103 @@ def test_again_changes_nothing(connection: psycopg.Connection) -> None:
     assert devices.register(connection, [other, registration("m-1")]) == first
     assert catalogue.version(connection) == version
     assert "demo/elsewhere/p_mw" not in series.ids(connection)
+
+
+def grown(device: str, unit: str = "kW", minutes: int = 15) -> Registration:
+    """The same device by a profile that has voltage instead of temperature."""
+    made = Asset(device.lower(), AssetKind.METER, device, device, district="south")
+    power = Series("demo", made.id, "p_mw", timedelta(minutes=minutes), owner="somebody")
+    voltage = Series("demo", made.id, "vm_pu", owner="somebody")
+    tags = (Tag(device, "p", unit, power.key), Tag(device, "v", "1", voltage.key))
+    return Registration(device, "new meters", made, (power, voltage), tags)
+
+
+class TestRenewal:
+    """A device that is registered follows its profile when somebody says so, and loses nothing."""
+
+    @pytest.fixture(autouse=True)
+    def meters(self, connection: psycopg.Connection) -> None:
+        sites.save(connection, SITE)
+        devices.register(connection, [registration("m-1"), registration("m-2")])
+
+    def test_new_tags_get_series_changed_ones_count_and_others_stay(
+        self, connection: psycopg.Connection
+    ) -> None:
+        before = dict(series.ids(connection))
+        assert devices.renew(connection, [grown("m-1", unit="W", minutes=1)]) == 2
+        assert shown(devices.routes(connection, ["m-1"])) == [
+            ("m-1", "p", "W", "p_mw", 60_000_000),
+            ("m-1", "t", "degC", "temp_air", 0),
+            ("m-1", "v", "1", "vm_pu", 0),
+        ]
+        assert series.ids(connection).items() > before.items()  # the series are what they were
+        table = catalogue.search(connection, text="m-1").set_index("key")
+        assert table.loc["demo/m-1/vm_pu", "owner"] == table.loc["demo/m-1/p_mw", "owner"] == "mill"
+        row = devices.registered(connection).set_index("device").loc["m-1"]
+        assert (row["profile"], row["district"]) == ("new meters", "north")
+
+    def test_who_holds_a_map_hears_of_it(self, connection: psycopg.Connection) -> None:
+        seen = (sites.revision(connection), catalogue.version(connection))
+        devices.renew(connection, [grown("m-1")])
+        assert sites.revision(connection) > seen[0]
+        assert catalogue.version(connection) > seen[1]
+        assert sites.load(connection) == SITE
+
+    def test_again_changes_nothing_and_disturbs_nobody(
+        self, connection: psycopg.Connection
+    ) -> None:
+        devices.renew(connection, [grown("m-1")])
+        seen = (sites.revision(connection), catalogue.version(connection))
+        assert devices.renew(connection, [grown("m-1")]) == 0
+        assert (sites.revision(connection), catalogue.version(connection)) == seen
+
+    def test_a_stranger_is_registered(self, connection: psycopg.Connection) -> None:
+        revision = sites.revision(connection)
+        assert devices.renew(connection, [grown("m-9")]) == 0
+        assert [r.tag for r in devices.routes(connection, ["m-9"])] == ["p", "v"]
+        assert sites.revision(connection) == revision  # maps learn it without
+
+    def test_who_is_behind(self, connection: psycopg.Connection) -> None:
+        tags = (ProfileTag("p", "p_mw", "kW", 900.0), ProfileTag("t", "temp_air", "degC"))
+        profile = DeviceProfile("meters", "senml", "m-*", AssetKind.METER, tags)
+        assert devices.of_profile(connection, "meters") == ["m-1", "m-2"]
+        assert devices.behind(connection, [profile]) == {}
+        assert devices.behind(connection, [replace(profile, tags=tags[:1])]) == {}
+        for other in (
+            (*tags, ProfileTag("v", "vm_pu", "1")),
+            (replace(tags[0], unit="W"), tags[1]),
+            (replace(tags[0], resolution_s=60.0), tags[1]),
+            (replace(tags[0], variable="q_mvar", unit="kvar"), tags[1]),
+        ):
+            assert devices.behind(connection, [replace(profile, tags=other)]) == {"meters": 2}
+
+    def test_beside_a_save_of_the_description(self, database: Database) -> None:
+        """Both take the same locks in the same order: neither waits in a circle."""
+        with database.connection() as connection:
+            sites.save(connection, SITE)
+            devices.register(connection, [registration("m-1")])
+        barrier = threading.Barrier(2)
+        failed: list[Exception] = []
+
+        def turn(work: Callable[[psycopg.Connection, int], object]) -> None:
+            barrier.wait(60)
+            try:
+                for number in range(20):
+                    with database.connection() as connection:
+                        work(connection, number)
+            except Exception as error:  # noqa: BLE001 - it is what the test is about
+                failed.append(error)
+
+        works = (
+            lambda c, n: devices.renew(c, [grown("m-1", unit="W" if n % 2 else "kW")]),
+            lambda c, n: sites.save(c, replace(SITE, name_en=str(n))),
+        )
+        threads = [threading.Thread(target=turn, args=(work,)) for work in works]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(120)
+        assert failed == []
 
 
 def test_ids_that_are_taken_get_longer(connection: psycopg.Connection) -> None:

@@ -101,9 +101,11 @@ def test_site(connection: Connection) -> None:
         parameters={"import_cny_per_mwh_by_hour": [600.5] * 24, "factor_region": "山东"},
     )
     assert sites.load(connection) is None
+    assert sites.revision(connection) == 0
     sites.save(connection, replace(site, name_en="Before"))
     sites.save(connection, site)
     assert sites.load(connection) == site
+    assert sites.described(connection) == (site, sites.revision(connection))
 
 
 def test_city_clock(connection: Connection) -> None:

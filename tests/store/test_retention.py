@@ -276,6 +276,22 @@ class TestPack:
             writing.write(connection, week(ids, 0, 1))
         assert retention.pack(database, START + 7 * DAY) == []
 
+    def test_the_age_is_what_is_set(self, database: Database, ids: list[int]) -> None:
+        """One for all kinds, which lie in the same parts."""
+        with database.connection() as connection:
+            writing.write(connection, week(ids, 0, 1))
+            assert retention.pack_after(connection) == retention.PACK_AFTER
+            retention.set_pack_after(connection, 30 * DAY)
+        assert retention.pack(database, START + 29 * DAY) == []
+        with database.connection() as connection:
+            retention.set_pack_after(connection, None)
+        assert retention.pack(database, START + 900 * DAY) == []
+        with database.connection() as connection:
+            retention.set_pack_after(connection, 2 * DAY)
+            with pytest.raises(StoreError, match="age of a day or later"):
+                retention.set_pack_after(connection, DAY / 2)
+        assert len(retention.pack(database, START + 3 * DAY)) == 1
+
     def test_packed_readings_are_deleted_when_their_time_has_come(
         self, database: Database, ids: list[int]
     ) -> None:

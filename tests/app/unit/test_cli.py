@@ -26,7 +26,7 @@ from app.commands.output import emit_json, emit_table
 from app.wiring import City, wall_now
 from core.clock import CityClock
 from core.readings import Rejected
-from core.sites import Site
+from core.sites import AssetKind, DeviceProfile, ProfileTag, Site
 from core.sitetree import to_tree
 from core.timeaxis import QUARTER_HOUR
 from store import alerts, cityclock, quarantine, readings, sites, users
@@ -457,6 +457,59 @@ def test_a_description_without_a_grid_leaves_the_city_the_one_it_has(
         assert sites.load(connection) == installed.site
 
 
+def test_a_description_takes_the_place_of_one_that_is_of_no_use_any_more(
+    installed: City, run: Run, description: Path
+) -> None:
+    """What a former version saved may be refused by this one: that is when one is needed."""
+    with installed.database.connection() as connection:
+        connection.execute("UPDATE site SET description = description - 'timezone'")
+    assert "'timezone' is missing" in run("site", "show").sentence
+    assert run("site", "load", description).code == 0
+    with installed.database.connection() as connection:
+        assert sites.load(connection) == installed.site  # with the grid it had
+
+
+def test_a_changed_profile_reaches_the_devices_that_are_registered(
+    installed: City, run: Run, tmp_path: Path
+) -> None:
+    power, voltage = ProfileTag("p", "p_mw", "kW", 60.0), ProfileTag("v", "vm_pu", "1")
+    profile = DeviceProfile("street meters", "senml", "m-*", AssetKind.METER, (power,))
+
+    def load(*tags: ProfileTag) -> Said:
+        changed = replace(installed.site, profiles=(replace(profile, tags=tags),))
+        file = tmp_path / "changed.json"
+        file.write_text(json.dumps(to_tree(changed)))
+        return run("site", "load", file)
+
+    def register(*device: str) -> list[dict[str, Any]]:
+        said = run("ingest", "register", *device, "--profile", "street meters", "--json")
+        assert said.code == 0, said.err
+        return json.loads(said.out)
+
+    load(power)
+    for device in ("m-1", "m-2"):
+        assert [row["change"] for row in register(device)] == ["new"]
+    told = load(replace(power, unit="W"), voltage).err
+    assert "2 devices are registered by 'street meters' as it was before" in told
+    assert "verdigrid ingest register --profile 'street meters'" in told
+    (row,) = json.loads(run("ingest", "profiles", "--json").out)
+    assert row["behind"] == 2
+    assert [(r["tag"], r["change"]) for r in register("m-1")] == [
+        ("p", "in kW before"),
+        ("v", "new"),
+    ]
+    assert [(r["tag"], r["change"], r["devices"]) for r in register()] == [
+        ("p", "in kW before", 1),
+        ("v", "new", 1),
+    ]
+    assert register() == []
+    assert "registered by" not in load(replace(power, unit="W")).err  # what went stays, and is told
+    assert [r["change"] for r in register("m-1")] == [
+        "",
+        "stays, though the profile does not have it",
+    ]
+
+
 def test_a_description_that_no_receiver_could_use_changes_nothing(
     installed: City, run: Run, description: Path
 ) -> None:
@@ -569,12 +622,17 @@ def test_every_answer_in_json_can_be_read(
 
 def test_how_long_readings_are_kept(installed: City, run: Run) -> None:
     kept = json.loads(run("store", "policy", "pv", "raw", "26w", "--json").out)
-    assert {"kind": "pv", "level": "raw", "keep": "182d"} in kept
+    assert {"kind": "pv", "level": "raw", "keep": "182d", "after": ""} in kept
     assert json.loads(run("store", "status", "--json").out)["policies"] == kept
     assert "182d" in run("store", "status").out
     for keep, left in (("forever", "forever"), ("default", None)):
         kept = json.loads(run("store", "policy", "pv", "raw", keep, "--json").out)
         assert [p["keep"] for p in kept if p["kind"] == "pv"] == ([left] if left else [])
+    for after, told in (("30d", "30d"), ("never", "never"), ("default", "7d")):
+        kept = json.loads(run("store", "policy", "*", "packed", after, "--json").out)
+        assert [p["after"] for p in kept if p["level"] == "packed"] == [told]
+    assert "all kinds" in run("store", "policy", "pv", "packed", "30d").sentence
+    assert "is no age" in run("store", "policy", "*", "packed", "forever").sentence
     assert "no length of time" in run("store", "policy", "pv", "raw", "soon").sentence
     assert "no kind of asset" in run("store", "policy", "windmill", "raw", "90d").sentence
 

@@ -16,7 +16,14 @@ import pytest
 import xarray as xr
 from paho.mqtt.enums import CallbackAPIVersion
 
+from app.alertwatch import AlertWatch
+from app.archive import Archive
+from app.bookkeeping import Bookkeeping
 from app.dispatcher import Dispatcher, setpoints
+from app.foresight import Foresight
+from app.housekeeping import Housekeeping
+from app.registers import Registers
+from app.schedule import jobs_of
 from app.settings import Settings
 from app.wiring import City
 from core.errors import ServiceError
@@ -188,6 +195,21 @@ def test_requests_that_fail_are_told_so_one_by_one(
         for number in asked:
             assert ended[number].state == "failed"
             assert ended[number].reason.startswith("ConfigurationError: ")
+
+
+def test_a_city_without_a_grid_has_no_job_that_can_only_fail(
+    with_site: Callable[..., City], now: datetime
+) -> None:
+    def jobs(city: City) -> set[str]:
+        parts = (Bookkeeping(city), AlertWatch(city), Housekeeping(city), Registers(city))
+        made = jobs_of(city, Foresight(city), Dispatcher(city, Settings()), *parts, Archive(city))
+        return {job.id for job in made}
+
+    whole, without = with_site(), with_site(network_json="")
+    assert jobs(whole) - jobs(without) == {"intraday", "day-ahead"}
+    assert "requested" in jobs(without)  # who asks for a plan is told why there is none
+    Dispatcher(without, Settings()).first(now)
+    assert stored(without) == []  # nor was one tried at the start
 
 
 def test_a_broker_that_is_away_costs_the_message_and_not_the_plan(

@@ -51,6 +51,28 @@ def test_a_file_is_imported_by_its_mapping(city: City, program, tmp_path: Path) 
     assert values(city) == [1.0005]
 
 
+def test_a_file_that_cannot_be_read_does_not_keep_out_the_others(
+    city: City, program, tmp_path: Path
+) -> None:
+    plain = "device,tag,unit,ts,value\nmeter-0,p,kW,2026-06-24T00:0{}:00Z,{}000\n"
+    for number, name in enumerate(("a.csv", "d.csv")):
+        (tmp_path / name).write_text(plain.format(number, number + 1))
+    (tmp_path / "b.csv").write_text("nobody,knows,these,columns\n1,2,3,4\n")
+    (tmp_path / "e.csv").write_text(TEXT)
+    (tmp_path / "e.toml").write_text("[time]\nlabel = 'end'")
+    paths = [tmp_path / name for name in ("a.csv", "b.csv", "gone.csv", "e.csv", "d.csv")]
+    process = program(CALL, city.database._url, tmp_path / "home", "file", *paths, "--json")
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert err.splitlines()[-1] == "verdigrid: 3 of 5 files were not imported to their end."
+    told = {Path(row["file"]).name: (row["stored"], row["error"]) for row in json.loads(out)}
+    assert [name for name, (_, error) in told.items() if not error] == ["a.csv", "d.csv"]
+    assert told["d.csv"] == (1, "")
+    assert "There is no file" in told["gone.csv"][1]
+    assert "needs interval_s" in told["e.csv"][1]
+    assert sorted(values(city)) == [1.0, 2.0]
+
+
 def test_a_broken_mapping_is_one_sentence(city: City, program, tmp_path: Path) -> None:
     (tmp_path / "m.toml").write_text("[time]\nlabel = 'end'")
     arguments = ["file", tmp_path / "a.csv", "--mapping", tmp_path / "m.toml"]

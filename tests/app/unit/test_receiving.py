@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -12,14 +13,15 @@ from pathlib import Path
 import pytest
 
 from app import fieldwork, receiving
+from app.receiving import described_anew
 from app.settings import Settings
-from app.wiring import LiveTagMap, StoreSink, registrar_of
+from app.wiring import LiveTagMap, StoreSink, load_city, registrar_of
 from core.clock import CityClock
-from core.errors import ConfigurationError
+from core.errors import ConfigurationError, StoreError
 from core.sites import AssetKind, DeviceProfile, ProfileTag, Registration, Site
 from ingest.hj212_frame import frame
 from store import beats, cityclock, devices, readings, series, sites
-from store.database import Database
+from store.database import Connection, Database
 
 AIR = DeviceProfile(
     "air",
@@ -113,24 +115,121 @@ def test_a_station_takes_itself_in_and_a_new_description_counts_at_once(
     eventually("its value is stored", lambda: stored(database, "NOISE-7") == [1.0])
 
 
+def test_a_description_saved_between_the_load_and_the_watch_is_noticed(
+    database: Database, described: Site
+) -> None:
+    """The first look compares with what was loaded, not with what it finds."""
+    city = load_city(database)
+    with database.connection() as connection:
+        sites.save(connection, replace(described, profiles=(AIR, NOISE)))
+    with described_anew(city, threading.Event()) as until:
+        assert until.wait(60)
+    again = load_city(database)
+    assert again.site.profiles == (AIR, NOISE)
+    assert again.revision > city.revision
+
+
+def test_the_same_description_is_no_new_one(
+    database: Database, described: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A watcher that looked is told by its stop: it saw nothing new in the looks before."""
+    looks: list[int] = []
+    revision = sites.revision
+
+    def seen(connection: Connection) -> int:
+        looks.append(revision(connection))
+        return looks[-1]
+
+    monkeypatch.setattr(sites, "revision", seen)
+    monkeypatch.setattr(receiving, "_LOOK_EVERY_S", 0.0)
+    stop = threading.Event()
+    with described_anew(load_city(database), stop) as until:
+        while len(looks) < 3:
+            assert not until.wait(0.02)
+        stop.set()
+        assert until.wait(60)
+
+
+UNUSABLE = replace(AIR, parameters={})  # since when does an HJ 212 profile need a password?
+
+
+def said(caplog: pytest.LogCaptureFixture, message: str) -> list[str]:
+    return [r.reason for r in caplog.records if r.getMessage() == message]
+
+
+def test_a_profile_of_no_use_stops_its_own_receiver_only(
+    field: int,
+    database: Database,
+    described: Site,
+    tmp_path: Path,
+    eventually: Callable[..., None],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    eventually("the station", lambda: b"CN=9014" in answer(field, minute_data("AIR-7", 35.5)))
+    with database.connection() as connection:  # as an earlier version may have saved it
+        sites.save(connection, replace(described, profiles=(UNUSABLE,)))
+    eventually("it is said", lambda: said(caplog, "a receiver is down"))
+    drop(tmp_path / "drop")
+    eventually("the file is imported", lambda: power(database) == [[1.5]])
+    with database.connection() as connection:
+        sites.save(connection, described)
+    eventually("the station", lambda: b"CN=9014" in answer(field, minute_data("AIR-8", 35.5)))
+    (reason,) = said(caplog, "a receiver is down")  # however often it was tried
+    assert "'air'" in reason
+    assert "password" in reason
+
+
+def test_a_description_of_no_use_is_said_once_and_waited_on(
+    field: int,
+    database: Database,
+    described: Site,
+    tmp_path: Path,
+    eventually: Callable[..., None],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    eventually("the station", lambda: b"CN=9014" in answer(field, minute_data("AIR-7", 35.5)))
+    with database.connection() as connection:
+        sites.save(connection, replace(described, timezone="Atlantis"))
+    told = "the stored description of the city cannot be used; waiting for another one"
+    eventually("it is said", lambda: said(caplog, told))
+    time.sleep(0.5)  # some looks later
+    assert answer(field, minute_data("AIR-7", 1.0)) == b""  # nobody takes what nobody can store
+    with database.connection() as connection:
+        sites.save(connection, described)
+    eventually("the station", lambda: b"CN=9014" in answer(field, minute_data("AIR-8", 7.5)))
+    eventually("both are stored", lambda: stored(database, "AIR-8") == [7.5])
+    assert stored(database, "AIR-7") == [35.5]
+    (reason,) = said(caplog, told)
+    assert "Atlantis" in reason
+
+
+def test_without_any_description_there_is_nothing_to_wait_for(database: Database) -> None:
+    with pytest.raises(ConfigurationError, match="No city is described"):
+        receiving.follow(database, threading.Event(), receiving.spoken_in, pytest.fail)
+
+
+def drop(folder: Path) -> None:
+    rows = "device,tag,unit,ts,value\nmeter-0,p,kW,2026-06-22T00:00:00Z,1500\n"
+    (folder / "day.part").write_text(rows)
+    (folder / "day.part").rename(folder / "day.csv")
+
+
+def power(database: Database) -> list[list[float]]:
+    begin = datetime(2026, 6, 22, tzinfo=UTC)
+    with database.connection() as connection:
+        found = readings.read(connection, ["tiny/load-000/p_mw"], begin, begin.replace(hour=1))
+    return found.values.tolist()
+
+
 def test_a_file_in_the_drop_folder_is_imported(
     field: int, database: Database, tmp_path: Path, eventually: Callable[..., None]
 ) -> None:
-    rows = "device,tag,unit,ts,value\nmeter-0,p,kW,2026-06-22T00:00:00Z,1500\n"
-    (tmp_path / "drop" / "day.part").write_text(rows)
-    (tmp_path / "drop" / "day.part").rename(tmp_path / "drop" / "day.csv")
-
-    def power() -> list[list[float]]:
-        begin = datetime(2026, 6, 22, tzinfo=UTC)
-        with database.connection() as connection:
-            found = readings.read(connection, ["tiny/load-000/p_mw"], begin, begin.replace(hour=1))
-        return found.values.tolist()
-
-    eventually("the file is imported", lambda: power() == [[1.5]])
+    drop(tmp_path / "drop")
+    eventually("the file is imported", lambda: power(database) == [[1.5]])
 
 
 def test_what_is_not_switched_on_says_how(database: Database, described: Site) -> None:
-    city = receiving.load_city(database)
+    city = load_city(database)
     off = Settings()
     assert fieldwork.enabled(off, city) == []
     with pytest.raises(ConfigurationError, match="VERDIGRID_HJ212_PORT"):
@@ -141,6 +240,36 @@ def test_what_is_not_switched_on_says_how(database: Database, described: Site) -
         fieldwork.folder(off, city)
     with pytest.raises(ConfigurationError, match="no link"):
         fieldwork.sunspec(off, city)
+
+
+def test_the_map_in_use_learns_what_a_renewed_device_is(
+    database: Database, described: Site
+) -> None:
+    """Also another unit, which a map never learns for a tag it has."""
+    live = LiveTagMap(database, every_s=0.0)
+    registrar = registrar_of(described)
+    with database.connection() as connection:
+        devices.register(connection, [registrar.registration(AIR, "AIR-9")])
+    before = live().find("AIR-9", "a34004-Avg@2051")
+    coarse = replace(AIR, tags=(replace(AIR.tags[0], unit="mg/m3"),))
+    with database.connection() as connection:
+        devices.renew(connection, [registrar.registration(coarse, "AIR-9")])
+    after = live().find("AIR-9", "a34004-Avg@2051")
+    factors = live().rules.table["factor"]
+    assert after[0] == before[0]
+    assert factors[after[1]] == pytest.approx(1000.0)
+
+
+def test_a_description_of_no_use_leaves_the_map_that_is_in_use(
+    database: Database, described: Site
+) -> None:
+    live = LiveTagMap(database, every_s=0.0)
+    held = live()
+    with database.connection() as connection:
+        sites.save(connection, replace(described, timezone="Atlantis"))
+    assert live() is held
+    with pytest.raises(StoreError, match="Atlantis"):  # for which a pipeline has patience
+        LiveTagMap(database)()
 
 
 def test_the_map_of_one_receiver_learns_what_another_registered(

@@ -161,7 +161,7 @@ def test_signing_out_ends_the_session_itself(signed_in: Callable[[str], httpx.Cl
     assert browser.get("/api/v1/plans").status_code == 200
     assert browser.post("/signout").status_code == 303
     browser.cookies.set(COOKIE, token)  # kept by somebody
-    assert browser.get("/api/v1/plans").status_code == 403
+    assert browser.get("/api/v1/plans").status_code == 401
 
 
 def test_a_disabled_account_is_a_visitor_at_once(
@@ -173,13 +173,13 @@ def test_a_disabled_account_is_a_visitor_at_once(
     assert browser.get("/api/v1/plans").status_code == 200
     with shared_city.database.connection() as connection:
         users.set_active(connection, "temp", active=False)
-    assert browser.get("/api/v1/plans").status_code == 403
+    assert browser.get("/api/v1/plans").status_code == 401
 
 
 @pytest.mark.parametrize("token", ["", "x", "a" * 4000, "ü", "%00"])
 def test_a_made_up_token_is_a_visitor(client: httpx.Client, token: str) -> None:
     headers = {"cookie": f"{COOKIE}={token}".encode()}
-    assert client.get("/api/v1/plans", headers=headers).status_code == 403
+    assert client.get("/api/v1/plans", headers=headers).status_code == 401
     assert client.get("/api/v1/air", headers=headers).status_code == 200
 
 
@@ -226,7 +226,11 @@ def test_each_role_sees_what_is_granted_to_it(
     browser = client if role == "visitor" else signed_in(role)
     for address, granted in ADDRESSES.items():
         answer = browser.get(address, params=QUESTION.get(address))
-        assert answer.status_code == (200 if role in granted else 403), address
+        refusal = 401 if role == "visitor" else 403  # to say who one is helps, or does not
+        assert answer.status_code == (200 if role in granted else refusal), address
+        assert answer.headers.get("www-authenticate") == (
+            "Bearer" if answer.status_code == 401 else None
+        )
         if role not in granted:
             assert "lacks the permission" in answer.json()["error"]
 
@@ -455,7 +459,7 @@ def test_every_answer_carries_the_security_headers(
         ("POST", "/signin"): 422,
         ("GET", "/healthz"): 200,
         ("GET", "/readyz"): 500,
-        ("GET", "/api/v1/plans"): 403,
+        ("GET", "/api/v1/plans"): 401,
         ("GET", "/api/v1/air"): 500,
         ("GET", "/api/unknown"): 404,
         ("DELETE", "/api/v1/air"): 405,
@@ -493,7 +497,7 @@ def test_while_the_database_is_away_health_says_so_and_recovers(
         sign_in = client.post("/signin", data={"name": "operator", "password": DEMO_PASSWORD})
         assert sign_in.status_code == 503
         # Whoever cannot be looked up is a visitor, who may not see this.
-        assert operator.get("/api/v1/plans").status_code == 403
+        assert operator.get("/api/v1/plans").status_code == 401
     finally:
         EmbeddedServer.start(server.data_dir)
     eventually("it is ready again", lambda: client.get("/readyz").status_code == 200)
