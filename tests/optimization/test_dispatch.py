@@ -241,7 +241,7 @@ def test_where_export_pays_more_than_import_costs(toy):
 
 def test_a_conflict_is_explained_and_numbers_are_refused(toy):
     day = toy(4)
-    problem = day.problem([day.battery(soc=1.0, soc_max=0.5, p_max_mw=0.1)], price=100.0)
+    problem = day.problem([day.battery(soc=0.0, soc_end=1.0, p_max_mw=0.1)], price=100.0)
     found = plan(problem)
     assert found.status is Status.INFEASIBLE
     (finding,) = found.violations
