@@ -32,6 +32,8 @@ class Network:
     """A network model. ``net`` is pandapower's and stays inside this package and the sandbox."""
 
     net: pandapowerNet = field(repr=False)
+    model: Admittance | None = field(default=None, repr=False)
+    """An electrical model to be used instead of the conversion of ``net``: one with an outage."""
 
     @cached_property
     def buses(self) -> np.ndarray:
@@ -47,6 +49,11 @@ class Network:
     def trafos(self) -> np.ndarray:
         """Identifiers of the two-winding transformers."""
         return np.asarray(self.net.trafo.index.to_numpy())
+
+    @cached_property
+    def trafos3w(self) -> np.ndarray:
+        """Identifiers of the three-winding transformers."""
+        return np.asarray(self.net.trafo3w.index.to_numpy())
 
     @cached_property
     def loads(self) -> np.ndarray:
@@ -87,7 +94,7 @@ class Network:
     @cached_property
     def admittance(self) -> Admittance:
         """The electrical model; raises NetworkError when there is none."""
-        return convert(self.net)
+        return convert(self.net) if self.model is None else self.model
 
     @cached_property
     def vm_min_pu(self) -> np.ndarray:
@@ -114,6 +121,12 @@ class Network:
         """Whether a bus is held by the upstream grid, shape (bus,); its voltage is given."""
         node = self.admittance.node_of_bus
         return np.isin(node, self.admittance.source_nodes) & (node >= 0)
+
+    @cached_property
+    def held_buses(self) -> np.ndarray:
+        """Whether the upstream grid or a generator holds a bus's voltage, shape (bus,)."""
+        node = self.admittance.node_of_bus
+        return self.source_buses | (np.isin(node, self.admittance.held_nodes) & (node >= 0))
 
     def geo(self) -> dict[str, pd.DataFrame]:
         """What a drawing needs: ``buses``, ``lines`` and ``trafos`` as tables.

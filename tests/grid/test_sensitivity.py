@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pandapower.networks
 import pytest
+import xarray as xr
 
+from grid.network import Network
 from grid.powerflow import run
 from grid.sensitivity import Quantity, gradients
 
@@ -53,3 +56,39 @@ def test_what_the_upstream_grid_holds_does_not_move(simbench_case):
     exchange = gradients(network, flow, Quantity.EXCHANGE, np.array([0]))
     assert exchange.per_mw[0, source] == -1.0
     assert np.all((exchange.per_mw < -0.8) & (exchange.per_mw > -1.2))
+
+
+@pytest.mark.parametrize("quantity", list(Quantity))
+@pytest.mark.parametrize("power", ["p_mw", "q_mvar"])
+def test_gradients_where_generators_hold_voltages(quantity, power):
+    """IEEE 14: buses 2, 3, 6 and 8 (from 1) are held; their reactive power changes nothing."""
+    network = Network(pandapower.networks.case14())
+    load = network.net.load
+    elements = {
+        Quantity.VM_PU: np.array([3, 8, 13]),
+        Quantity.LINE_LOADING: np.array([0, 6, 14]),
+        Quantity.TRAFO_LOADING: np.array([0, 2, 4]),
+        Quantity.EXCHANGE: None,
+    }[quantity]
+
+    def at(changed: np.ndarray) -> xr.Dataset:
+        column = np.tile(changed, (3, 1))
+        return xr.Dataset(
+            {f"load_{power}": (("time", "load"), column)},
+            coords={"time": np.arange(3).astype("datetime64[h]")},
+        )
+
+    own = load[power].to_numpy()
+    found = gradients(network, run(network, at(own)), quantity, STEPS, elements)
+    slopes = found.per_mw if power == "p_mw" else found.per_mvar
+    h = 1e-2
+    for i, bus in enumerate(network.bus_position("load")):
+        moved = [
+            value(run(network, at(own - sign * h * (np.arange(len(own)) == i))), quantity, elements)
+            for sign in (1, -1)
+        ]
+        np.testing.assert_allclose(
+            (moved[0] - moved[1]) / (2 * h), slopes[:, bus], rtol=1e-4, atol=2e-6
+        )
+    if power == "q_mvar":
+        assert not slopes[:, network.held_buses].any()
