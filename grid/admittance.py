@@ -20,6 +20,9 @@ from scipy.sparse.csgraph import connected_components
 
 from core.errors import NetworkError
 
+UNSUPPORTED = ("dcline", "svc", "tcsc", "ssc", "vsc", "xward")
+"""pandapower's tables of elements that are not modelled here."""
+
 
 @dataclass(frozen=True)
 class Ends:
@@ -159,6 +162,17 @@ def convert(net: pandapowerNet) -> Admittance:
     Raises NetworkError when no bus is supplied, when an element is not reciprocal, or when the
     network holds elements that are not modelled (direct current, power electronics).
     """
+    try:
+        return _convert(net)
+    except NetworkError:
+        raise
+    except Exception as error:  # pandapower says what it does not like in many ways
+        raise NetworkError(
+            f"The network cannot be turned into an electrical model: {error!s:.200}."
+        ) from error
+
+
+def _convert(net: pandapowerNet) -> Admittance:
     _refuse(net)
     ppci = _per_unit(net)
     bus, branch = ppci["bus"], ppci["branch"]
@@ -197,7 +211,7 @@ def convert(net: pandapowerNet) -> Admittance:
 def _refuse(net: pandapowerNet) -> None:
     if not (len(net.ext_grid) and net.ext_grid.in_service.any()) and not len(net.gen):
         raise NetworkError("No bus is supplied: the network has no external grid in service.")
-    for table in ("dcline", "svc", "tcsc", "ssc", "vsc", "xward"):
+    for table in UNSUPPORTED:
         if table in net and len(net[table]) and net[table].in_service.any():
             raise NetworkError(f"The network holds {table} elements, which cannot be calculated.")
 
@@ -218,14 +232,9 @@ def _per_unit(net: pandapowerNet) -> dict:
         recycle=None,
         voltage_depend_loads=False,
     )
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of pandas, about dtypes inside the conversion
-            _, ppci = _pd2ppc(net)
-    except (KeyError, ValueError, IndexError, TypeError, ZeroDivisionError, UserWarning) as error:
-        raise NetworkError(
-            f"The network cannot be turned into an electrical model: {error}."
-        ) from (error)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of pandas, about dtypes inside the conversion
+        _, ppci = _pd2ppc(net)
     if not np.isfinite(ppci["branch"].view(float)).all():
         raise NetworkError("A branch of the network has an impedance that is not a number.")
     result: dict = ppci
@@ -262,7 +271,7 @@ def _branch_admittances(branch: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.
     series = 1.0 / (branch[:, idx_brch.BR_R] + 1j * branch[:, idx_brch.BR_X])
     shunt = branch[:, idx_brch.BR_G] + 1j * branch[:, idx_brch.BR_B]
     extra = branch[:, idx_brch.BR_G_ASYM] + 1j * branch[:, idx_brch.BR_B_ASYM]
-    if not np.isfinite(series).all():
+    if not np.isfinite(series).all() or not np.isfinite(shunt + extra).all():
         raise NetworkError("A branch of the network has no impedance.")
     return series, shunt, extra
 

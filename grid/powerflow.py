@@ -149,6 +149,8 @@ def drawn(network: Network, injections: xr.Dataset) -> np.ndarray:
         power = values(network, injections, table, "p_mw") + 1j * values(
             network, injections, table, "q_mvar"
         )
+        if not np.isfinite(power[:, used]).all() or not np.isfinite(factor).all():
+            raise PowerFlowError(f"The network's own {table} powers hold one that is no number.")
         np.add.at(total.T, node, (-sign * factor[used] * power[:, used]).T)
     return total
 
