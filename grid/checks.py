@@ -198,8 +198,16 @@ def _impedances(net: pandapowerNet) -> Iterator[Finding]:
         Severity.WARNING,
     )
     for field in ("vkr_percent", "pfe_kw", "i0_percent"):
-        wrong = _on(trafo) & ~(_numbers(trafo, field) >= 0)
-        yield from _found(trafo, "trafo", field, wrong, "It must be a number, not negative.")
+        value = _numbers(trafo, field)
+        yield from _found(trafo, "trafo", field, _on(trafo) & ~np.isfinite(value), "It is missing.")
+        yield from _found(
+            trafo,
+            "trafo",
+            field,
+            _on(trafo) & (value < 0),
+            "It is negative, which no transformer has.",
+            Severity.WARNING,
+        )
     for side in ("hv", "mv", "lv"):
         wrong = _on(net.trafo3w) & ~(_numbers(net.trafo3w, f"vk_{side}_percent") > 0)
         yield from _found(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -217,7 +218,8 @@ def _scaled(network: Network, load_factor: float, sgen_factor: float) -> xr.Data
         for table, factor in (("load", load_factor), ("sgen", sgen_factor))
         for column in ("p_mw", "q_mvar")
     }
-    return xr.Dataset(columns, coords={"time": np.zeros(1, dtype="datetime64[ns]")})
+    now = datetime.now(UTC).replace(tzinfo=None)
+    return xr.Dataset(columns, coords={"time": [np.datetime64(now, "ns")]})
 
 
 def _figures(network: Network, result: xr.Dataset) -> dict[str, float | int]:

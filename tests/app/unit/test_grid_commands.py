@@ -60,9 +60,9 @@ def test_a_network_goes_through_every_format(call, cigre: Path, tmp_path: Path) 
 
 
 def test_a_check_tells_by_its_exit_code(call, cigre: Path, tmp_path: Path) -> None:
-    code, said, _ = call("check", cigre)
+    code, said, err = call("check", cigre)
     assert code == 0
-    assert "15 bus, 15 line, 2 trafo" in said + _
+    assert "15 bus, 15 line, 2 trafo" in " ".join((said + err).split())
     net = pandapower.from_json(str(cigre))
     net.line.loc[2, "x_ohm_per_km"] = net.line.loc[2, "r_ohm_per_km"] = 0.0
     broken = tmp_path / "broken.json"
@@ -77,7 +77,7 @@ def test_a_flow_with_an_outage_names_what_is_dark(call, cigre: Path) -> None:
     code, said, _ = call("flow", cigre, "--line", 0, "--json")
     answer = json.loads(said)
     assert code == 0
-    assert answer["dark_buses"] == 11
+    assert answer["dark_buses"] == 10
     assert answer["dark"][0]["component"] == "bus"
     code, said, _ = call("flow", cigre, "--load-factor", 4, "--json")
     assert code == 1
@@ -130,6 +130,6 @@ main(["grid", *sys.argv[3:]])
 def test_the_network_of_the_city_is_the_one_that_is_meant(city: City, program, tmp_path) -> None:
     out = tmp_path / "city.m"
     process = program(EXPORT, city.database._url, tmp_path / "home", "export", out)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     assert "mpc.branch = [" in out.read_text()
