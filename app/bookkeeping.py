@@ -206,9 +206,7 @@ class Bookkeeping:
                 for meter, bus in zip(meters, buses, strict=True)
             ]
             regional = self._factors.grid_factor(enterprise.province, traced.hour)
-            factor = traced_factor(shares, regional, traced.revision)
-            if factor is not None:
-                found[traced.hour] = factor
+            found[traced.hour] = traced_factor(shares, regional, traced.revision)
         return found
 
     def _assets(self, kind: AssetKind) -> list[Asset]:

@@ -134,7 +134,7 @@ class HourlyFootprint:
     @property
     def method(self) -> Method:
         """Where ``factor_value`` comes from."""
-        if self.traced is None:
+        if self.traced is None or not self.traced.share:
             return Method.REGIONAL
         return Method.TRACED if self.traced.share == 1 else Method.MIXED
 
@@ -212,8 +212,8 @@ def kgco2(e_mwh: Decimal, kgco2_per_kwh: Decimal) -> Decimal:
 
 def traced_factor(
     meters: Iterable[tuple[Decimal, Decimal | None]], regional: Choice, revision: int
-) -> Traced | None:
-    """The factor by the buses behind meters; None where no energy was bought at a traced bus.
+) -> Traced:
+    """The factor by the buses behind meters; the regional one where none of them bought anything.
 
     meters: of each its energy of the hour in MWh (what is given to the grid counts as 0) and the
     intensity of its bus in kgCO2/kWh, None where there is none. The mean is rounded to 0.000001
@@ -226,7 +226,7 @@ def traced_factor(
         known += bought if intensity is not None else 0
         emitted += bought * (regional.factor.value if intensity is None else intensity)
     if not known:
-        return None
+        return Traced(regional.factor.value, Decimal(0), revision)
     mean = (emitted / total).quantize(RESOLUTION_KGCO2_PER_KWH, ROUND_HALF_EVEN)
     return Traced(mean, (known / total).quantize(_COVERAGE_DIGITS, ROUND_DOWN), revision)
 
@@ -378,7 +378,7 @@ def _tracing(row: HourlyFootprint) -> dict[str, str]:
     if row.level is not Level.BUS:
         return {}
     said = {"factor_method": str(row.method)}
-    if row.traced is not None:
+    if row.traced is not None and row.traced.share:
         said |= {
             "tracing": TRACING,
             "traced_value": decimal_text(row.traced.kgco2_per_kwh),

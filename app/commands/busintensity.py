@@ -71,5 +71,5 @@ def _names(network_json: str) -> dict[int, str]:
     if not network_json:
         return {}
     network = read(network_json)
-    names = network.geo()["buses"]["name"].to_list()
+    names = [name if name != "None" else "" for name in network.geo()["buses"]["name"]]
     return dict(zip(network.buses.tolist(), names, strict=True))

@@ -265,9 +265,15 @@ def test_meters_without_a_traced_bus_count_by_the_region_and_are_told(factors: F
     assert found == Traced(Decimal("0.436933"), Decimal("0.3333"), 1)
     (row,) = by_bus("mill", "北京", [HourlyEnergy(HOUR, Decimal(3), FULL)], factors, {HOUR: found})
     assert (row.level, row.method, row.kgco2) == (Level.BUS, Method.MIXED, Decimal("1310.799"))
-    assert traced_factor([(Decimal(2), None)], regional, 1) is None
-    assert traced_factor([(Decimal(0), Decimal("0.2"))], regional, 1) is None
-    assert traced_factor([], regional, 1) is None
+    nothing = Traced(Decimal("0.5554"), Decimal(0), 1)
+    assert traced_factor([(Decimal(2), None)], regional, 1) == nothing
+    assert traced_factor([(Decimal(0), Decimal("0.2"))], regional, 1) == nothing
+    assert traced_factor([], regional, 1) == nothing
+    (row,) = by_bus(
+        "mill", "北京", [HourlyEnergy(HOUR, Decimal(2), FULL)], factors, {HOUR: nothing}
+    )
+    assert (row.method, row.kgco2) == (Method.REGIONAL, Decimal("1110.8"))
+    assert "traced_share" not in entry_of(row).detail
 
 
 def test_an_entry_by_the_bus_says_how_its_factor_was_made(factors: FactorSet):
