@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cached_property
 
@@ -41,6 +42,8 @@ LOOK_BACK = timedelta(days=2)
 MINIMUM_COVERAGE = 0.9
 """Share of the meters' readings below which an hour has no power flow of its own."""
 STEP = QUARTER_HOUR
+MOST_TOGETHER = 12
+"""Hours traced in one go; the energy of batteries is measured anew where each begins."""
 
 
 class CarbonFlow:
@@ -94,16 +97,18 @@ class CarbonFlow:
             known = {i.hour: i for i in intensities.read(connection, end - LOOK_BACK - HOUR, end)}
             hours = [end - i * HOUR for i in range(LOOK_BACK // HOUR, 0, -1)]
             due = [h for h in hours if h not in known or known[h].coverage < 1.0]
-            for hour, coverage in self._coverages(connection, due).items():
-                before = known[hour].coverage if hour in known else 0.0
-                if coverage < MINIMUM_COVERAGE or coverage <= before:
-                    continue
-                last = known.get(hour - HOUR)
-                found = self._trace(connection, network, hour, now, coverage, last)
-                if found is not None:
-                    intensities.save(connection, found)
-                    known[hour] = found
-                    traced.append(hour)
+            better = {
+                hour: coverage
+                for hour, coverage in self._coverages(connection, due).items()
+                if coverage >= MINIMUM_COVERAGE
+                and coverage > (known[hour].coverage if hour in known else 0.0)
+            }
+            for span in self._spans(list(better)):
+                for found in self._trace(connection, network, span, now, known.get(span[0] - HOUR)):
+                    stored = replace(found, coverage=better[found.hour])
+                    intensities.save(connection, stored)
+                    known[stored.hour] = stored
+                    traced.append(stored.hour)
         if traced:
             log.info("carbon intensities by bus", extra={"hours": len(traced)})
         return traced
@@ -119,53 +124,96 @@ class CarbonFlow:
         by_hour = there.reshape(-1, (HOUR // STEP) * len(series_keys)).mean(axis=1)
         return {hour: float(by_hour[(hour - hours[0]) // HOUR]) for hour in hours}
 
+    def _spans(self, hours: list[datetime]) -> list[list[datetime]]:
+        """Hours that follow each other and count imports alike, traced together."""
+        spans: list[list[datetime]] = []
+        for hour in hours:
+            last = spans[-1] if spans else []
+            if (
+                last
+                and hour == last[-1] + HOUR
+                and len(last) < MOST_TOGETHER
+                and self._choice(hour).factor == self._choice(last[0]).factor
+            ):
+                last.append(hour)
+            else:
+                spans.append([hour])
+        return spans
+
     def _trace(
         self,
         connection: Connection,
         network: Network,
-        hour: datetime,
+        hours: list[datetime],
         now: datetime,
-        coverage: float,
         before: BusIntensity | None,
-    ) -> BusIntensity | None:
-        horizon = Horizon(hour, hour + HOUR, now)
-        injections = self._injections(connection, horizon)
+    ) -> list[BusIntensity]:
+        """Consecutive hours; those that have no power flow are left out. Coverage is not told."""
+        start, count = hours[0], len(hours)
+        choice = self._choice(start)
+        imported = _per_mwh(choice)
+        injections = self._injections(connection, Horizon(start, start + count * HOUR, now))
+        held = self._held(connection, start, imported, before)
         try:
-            flow = powerflow.run(network, injections)
-            choice = self._choice(hour)
-            imported = _per_mwh(choice)
-            held = self._held(connection, hour, imported, before)
             traced = trace_storing(
                 network,
                 injections,
-                flow,
+                powerflow.run(network, injections),
                 self._sources(network, imported),
                 self._contents(network, held, imported),
                 dt_h=STEP / HOUR,
             )
-        except (PowerFlowError, ConfigurationError) as error:
-            log.warning("an hour has no carbon intensities", extra={"reason": str(error)})
-            return None
+        except PowerFlowError as error:
+            if count == 1:
+                log.warning("an hour has no carbon intensities", extra={"reason": str(error)})
+                return []
+            found: list[BusIntensity] = []
+            for hour in hours:
+                followed = [f for f in [before, *found[-1:]] if f and f.hour == hour - HOUR]
+                last = followed[-1] if followed else None
+                found += self._trace(connection, network, [hour], now, last)
+            return found
+        except ConfigurationError as error:
+            log.warning("hours have no carbon intensities", extra={"reason": str(error)})
+            return []
+        steps_each = HOUR // STEP
+        return [
+            self._hour(network, hour, choice, traced.isel(time=slice(k, k + steps_each)))
+            for hour, k in zip(hours, range(0, count * steps_each, steps_each), strict=True)
+        ]
+
+    def _hour(
+        self, network: Network, hour: datetime, choice: Choice, traced: xr.Dataset
+    ) -> BusIntensity:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # buses where nothing passes all hour
             mean = np.nanmean(traced["kgco2e_per_mwh"].values, axis=0)
+        e_mwh = traced["content_mwh"].values[-1]
+        each = traced["content_kgco2e_per_mwh"].values[-1]
+        place = {index: k for k, index in enumerate(network.storages.tolist())}
+        at = {
+            a.id: place[a.element_index]
+            for a in self._assets
+            if a.element == "storage" and a.element_index in place
+        }
         return BusIntensity(
             hour=hour,
             buses=network.buses,
             kgco2e_per_mwh=mean,
-            coverage=coverage,
+            coverage=0.0,
             factor_id=choice.factor.id,
-            import_kgco2e_per_mwh=imported,
+            import_kgco2e_per_mwh=_per_mwh(choice),
             source_kgco2e=float(traced["source_kgco2e_per_h"].mean()),
             losses_kgco2e=float(traced["losses_kgco2e_per_h"].mean()),
-            contents=self._left(network, traced),
+            contents={asset: Held(float(e_mwh[k]), float(each[k])) for asset, k in at.items()},
         )
 
     def _injections(self, connection: Connection, horizon: Horizon) -> xr.Dataset:
         site = self._city.site
         known = {s.key for s in site.series}
         columns: dict[str, tuple[tuple[str, str], np.ndarray, dict[str, str]]] = {}
-        coords: dict[str, object] = {"time": steps(horizon.start, horizon.end, STEP)}
+        times = steps(horizon.start, horizon.end, STEP)
+        coords: dict[str, object] = {"time": times}
         for table in ELEMENTS:
             there = [a for a in self._assets if a.element == table]
             coords[table] = [a.element_index for a in there]
@@ -175,7 +223,7 @@ class CarbonFlow:
                     found = expected(connection, series_keys, horizon, STEP).to_numpy()
                     columns[f"{table}_{variable}"] = (("time", table), found, {"units": units})
                 elif there and variable == "q_mvar":
-                    nothing = np.zeros((HOUR // STEP, len(there)))
+                    nothing = np.zeros((times.size, len(there)))
                     columns[f"{table}_{variable}"] = (("time", table), nothing, {"units": units})
         return xr.Dataset(columns, coords)
 
@@ -247,17 +295,6 @@ class CarbonFlow:
                 for name in ("efficiency_charge", "efficiency_discharge"):
                     columns[name][at] = float(asset.parameters.get(name, 0.95))
         return Contents(**columns)
-
-    def _left(self, network: Network, traced: xr.Dataset) -> dict[str, Held]:
-        last = traced[["content_mwh", "content_kgco2e_per_mwh"]].isel(time=-1)
-        left = {}
-        for asset in self._assets:
-            if asset.element == "storage" and asset.element_index in network.storages:
-                own = last.sel(storage=asset.element_index)
-                left[asset.id] = Held(
-                    float(own["content_mwh"]), float(own["content_kgco2e_per_mwh"])
-                )
-        return left
 
 
 def _per_mwh(choice: Choice) -> float:
