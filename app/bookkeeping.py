@@ -15,17 +15,29 @@ import numpy as np
 import xarray as xr
 
 from app import keys, restatement
+from app.carbonflow import CarbonFlow
 from app.wiring import City
 from carbon import factorset
-from carbon.footprint import HourlyFootprint, footprints, hourly_energy, hourly_entry
+from carbon.footprint import (
+    RESOLUTION_KGCO2_PER_KWH,
+    HourlyFootprint,
+    Traced,
+    by_bus,
+    footprints,
+    hourly_energy,
+    hourly_entry,
+    traced_factor,
+)
 from carbon.journal import Entry
 from core.readings import READING_DTYPE, Quality
 from core.sites import Asset, AssetKind, Enterprise
 from core.timeaxis import DAY, HOUR, QUARTER_HOUR, floor_to, from_datetime64, steps, to_us
+from core.units import convert
 from environment import aqi, averaging, standardset, water
 from store import footprints as footprint_store
-from store import indices, ledger, readings, series, writing
+from store import indices, intensities, ledger, readings, series, writing
 from store.database import Connection
+from store.intensities import BusIntensity
 
 log = logging.getLogger(__name__)
 
@@ -45,11 +57,13 @@ class Bookkeeping:
         self._city = city
         self._standards = standardset.load()
         self._factors = factorset.load()
+        self._flow = CarbonFlow(city)
 
     def hourly(self, now: datetime) -> None:
-        """Everything that is due once an hour."""
+        """Everything that is due once an hour; intensities before the footprints they are for."""
         self.air(now)
         self.leaks(now)
+        self._flow.hourly(now)
         self.footprints(now)
 
     def totals(self, now: datetime) -> None:
@@ -125,7 +139,8 @@ class Bookkeeping:
     def footprints(self, now: datetime) -> None:
         """Hourly scope 2 of each enterprise, by location, and the entries of the ledger.
 
-        An hour whose readings were not all there is stated anew when more of them have come.
+        An hour whose readings were not all there is stated anew when more of them have come, and
+        an hour whose intensities by bus were traced after it was stated, when they have been.
         """
         end = floor_to(now, HOUR)
         made: list[HourlyFootprint] = []
@@ -134,7 +149,7 @@ class Bookkeeping:
             for enterprise in self._city.site.enterprises:
                 last = footprint_store.last_hour(connection, enterprise.id)
                 fresh = last + HOUR if last else end - LOOK_BACK
-                booked = restatement.incomplete(connection, enterprise.id, end - LOOK_BACK, fresh)
+                booked = restatement.due(connection, enterprise.id, end - LOOK_BACK, fresh)
                 for row in self._rows(connection, enterprise, fresh, end, booked):
                     again = row.hour in booked
                     entries += restatement.entries(connection, row) if again else _posted(row)
@@ -160,7 +175,39 @@ class Bookkeeping:
         values = readings.read(connection, series_keys, start, end, QUARTER_HOUR)
         energy = hourly_energy(values, start=start, end=end, resolution=QUARTER_HOUR)
         wanted = [e for e in energy if e.hour >= fresh or e.coverage > booked.get(e.hour, 1)]
-        return footprints(enterprise.id, enterprise.province, wanted, self._factors)
+        traced = self._traced(connection, enterprise, values, start, end)
+        return [
+            *footprints(enterprise.id, enterprise.province, wanted, self._factors),
+            *by_bus(enterprise.id, enterprise.province, wanted, self._factors, traced),
+        ]
+
+    def _traced(
+        self,
+        connection: Connection,
+        enterprise: Enterprise,
+        values: xr.DataArray,
+        start: datetime,
+        end: datetime,
+    ) -> dict[datetime, Traced]:
+        """The factor by the buses of an enterprise's meters, for each hour that was traced."""
+        hours = intensities.read(connection, start, end)
+        if not hours:
+            return {}
+        meters = [
+            hourly_energy(values.isel(series=[i]), start=start, end=end, resolution=QUARTER_HOUR)
+            for i in range(values.sizes["series"])
+        ]
+        buses = [self._flow.bus_of(asset) for asset in enterprise.assets]
+        found = {}
+        for traced in hours:
+            place = (traced.hour - start) // HOUR
+            shares = [
+                (meter[place].e_mwh, None if bus is None else _per_kwh(traced, bus))
+                for meter, bus in zip(meters, buses, strict=True)
+            ]
+            regional = self._factors.grid_factor(enterprise.province, traced.hour)
+            found[traced.hour] = traced_factor(shares, regional, traced.revision)
+        return found
 
     def _assets(self, kind: AssetKind) -> list[Asset]:
         return [a for a in self._city.site.assets if a.kind is kind]
@@ -182,6 +229,15 @@ def _posted(row: HourlyFootprint) -> list[Entry]:
     """The entry of an hour that is booked for the first time, if it has any emissions."""
     entry = hourly_entry(row)
     return [] if entry is None else [entry]
+
+
+def _per_kwh(traced: BusIntensity, bus: int) -> Decimal | None:
+    """kgCO2/kWh at a bus, a decimal of 0.000001; None where nothing passed."""
+    value = traced.at(bus)
+    if value is None:
+        return None
+    per_kwh = convert(value, "kgCO2e/MWh", "kgCO2/kWh")
+    return Decimal(per_kwh).quantize(RESOLUTION_KGCO2_PER_KWH)
 
 
 def _sum(values: xr.DataArray, series_id: int) -> np.ndarray:

@@ -35,6 +35,7 @@ COMMANDS = {
     "dispatch": Command("dispatch", "Plan a city day, checked on the AC grid."),
     "forecast": Command("forecast", "Forecasts of load and generation, and their scores."),
     "alerts": Command("alerts", "Alerts of grid, air and water."),
+    "carbon": Command("busintensity", "Carbon intensity of every bus of the grid."),
     "ledger": Command("ledger", "The carbon ledger: list, balances, verify."),
     "ingest": Command("ingest", "Readings in: devices, files, and every protocol."),
     "charging": Command("charging", "Charging of electric vehicles: sessions, connectors."),

@@ -6,10 +6,12 @@ from datetime import datetime, timedelta
 
 from app.plankinds import INTRADAY
 from app.wiring import City, wall_now
-from store import beats, cityclock, forecasts, machines, quarantine, runs, users
+from store import beats, cityclock, forecasts, intensities, machines, quarantine, runs, users
 
 KEEP_DETAIL = timedelta(days=2)
 """Forecasts of single assets are kept this long; the city's totals stay for replay and scores."""
+KEEP_INTENSITIES = timedelta(days=4)
+"""Carbon intensities by bus; longer than footprints are stated anew, which keep their factor."""
 KEEP_RESOLVED = timedelta(days=30)
 """Messages that were replayed or dismissed; unresolved ones stay until somebody looks at them."""
 KEEP_BEATS = timedelta(days=400)
@@ -38,6 +40,7 @@ class Housekeeping:
         with self._city.database.connection() as connection:
             forecasts.prune(connection, before=now - KEEP_DETAIL, keep_kind="estimated")
             runs.prune_fields(connection, INTRADAY, before=now - KEEP_DETAIL)
+            intensities.forget(connection, before=now - KEEP_INTENSITIES)
             quarantine.forget(connection, before=now - KEEP_RESOLVED)
             beats.forget(connection, before=now - KEEP_BEATS)
             machines.forget(connection, wall_now() - KEEP_REQUESTS)

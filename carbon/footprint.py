@@ -2,9 +2,21 @@
 
     kgCO2 = e_mwh x 1000 kWh/MWh x factor in kgCO2/kWh
 
-Two figures for each hour: with the factor of the enterprise's province and with the national
-average. They state the same emission twice and are kept on accounts of their own, so that they
-are never added.
+Three figures for each hour: with the intensity of the buses behind the enterprise's meters, with
+the factor of its province and with the national average. They state the same emission and are kept
+on accounts of their own, so that they are never added.
+
+By the bus: what the AC power flow of the hour brought to the meters (grid/tracing.py), imports of
+the city counted by the province's factor, losses of the grid apart (they are scope 3, category 3).
+Where no power flow of the hour exists the province's factor stands in, and the row says so.
+
+Location-based, all three: a location-based figure says what the grid delivered, whoever has bought
+its attributes. A plant whose certificates were sold elsewhere still makes the grid around it
+cleaner here, so a figure by the bus must never be set against a market-based one, nor be used to
+claim the plant's energy: that would count it twice, once by the certificate and once by the place.
+Nor is it a replacement for an official factor where a rule prescribes that: the province's figure
+stays beside it for reports and verification. The province's factor holds local generation as well,
+so the sum over all enterprises of a province by their buses is not the province's total.
 
 Energy enters as floats (mean MW of an interval) and becomes Decimal in one place: each mean is
 rounded to whole watts (half to even), the watts are added as integers, and the energy of the hour
@@ -17,10 +29,10 @@ meter in the same hour; the hour is then marked as estimated.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Decimal
 from enum import StrEnum
 
 import numpy as np
@@ -39,6 +51,9 @@ KIND = "scope2.location.hour"
 UNIT = "kgCO2"
 KWH_PER_MWH = Decimal(1000)
 RESOLUTION_MWH = Decimal("0.000001")
+RESOLUTION_KGCO2_PER_KWH = Decimal("0.000001")
+TRACING = "bus-average-tracing/1"
+"""How intensities by the bus are made: average, proportional sharing, losses apart."""
 _WATT_PER_MW = 1_000_000
 _COVERAGE_DIGITS = Decimal("0.0001")
 
@@ -48,6 +63,29 @@ class Level(StrEnum):
 
     NATIONAL = "national"
     PROVINCE = "province"
+    BUS = "bus"
+
+
+class Method(StrEnum):
+    """Where the factor of a footprint comes from."""
+
+    REGIONAL = "regional"  # a published factor
+    TRACED = "traced"  # the buses of the meters
+    MIXED = "mixed"  # some meters by their buses, the others by the published factor
+
+
+@dataclass(frozen=True, slots=True)
+class Traced:
+    """An hour's factor by the buses behind an enterprise's meters.
+
+    kgco2_per_kwh: mean over the meters, weighted by their purchase. share: part of the purchase
+    whose bus was traced, 0..1; the rest counts by the regional factor. revision: how often the
+    hour had been traced.
+    """
+
+    kgco2_per_kwh: Decimal
+    share: Decimal
+    revision: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +106,8 @@ class HourlyEnergy:
 class HourlyFootprint:
     """Location-based scope 2 of one enterprise and hour at one level.
 
-    e_mwh: the purchased energy; kgco2 = e_mwh x 1000 x factor value, exact.
+    e_mwh: the purchased energy; kgco2 = e_mwh x 1000 x factor value, exact. choice: the published
+    factor; by the bus it is what imports count as, and what stands in where ``traced`` is None.
     """
 
     enterprise: str
@@ -80,11 +119,24 @@ class HourlyFootprint:
     estimated: bool
     choice: Choice
     findings: tuple[Finding, ...]
+    traced: Traced | None = None
 
     @property
     def factor_id(self) -> str:
-        """The id of the factor used."""
+        """The id of the published factor used."""
         return self.choice.factor.id
+
+    @property
+    def factor_value(self) -> Decimal:
+        """kgCO2/kWh, as multiplied with the energy."""
+        return self.traced.kgco2_per_kwh if self.traced else self.choice.factor.value
+
+    @property
+    def method(self) -> Method:
+        """Where ``factor_value`` comes from."""
+        if self.traced is None or not self.traced.share:
+            return Method.REGIONAL
+        return Method.TRACED if self.traced.share == 1 else Method.MIXED
 
 
 def hourly_energy(
@@ -158,21 +210,48 @@ def kgco2(e_mwh: Decimal, kgco2_per_kwh: Decimal) -> Decimal:
     return e_mwh * KWH_PER_MWH * kgco2_per_kwh
 
 
+def traced_factor(
+    meters: Iterable[tuple[Decimal, Decimal | None]], regional: Choice, revision: int
+) -> Traced:
+    """The factor by the buses behind meters; the regional one where none of them bought anything.
+
+    meters: of each its energy of the hour in MWh (what is given to the grid counts as 0) and the
+    intensity of its bus in kgCO2/kWh, None where there is none. The mean is rounded to 0.000001
+    kgCO2/kWh (half to even), the share of what was traced is rounded down to 0.0001.
+    """
+    total = emitted = known = Decimal(0)
+    for e_mwh, intensity in meters:
+        bought = max(e_mwh, Decimal(0))
+        total += bought
+        known += bought if intensity is not None else 0
+        emitted += bought * (regional.factor.value if intensity is None else intensity)
+    if not known:
+        return Traced(regional.factor.value, Decimal(0), revision)
+    mean = (emitted / total).quantize(RESOLUTION_KGCO2_PER_KWH, ROUND_HALF_EVEN)
+    return Traced(mean, (known / total).quantize(_COVERAGE_DIGITS, ROUND_DOWN), revision)
+
+
 def footprint(
-    enterprise: str, level: Level, energy: HourlyEnergy, choice: Choice
+    enterprise: str,
+    level: Level,
+    energy: HourlyEnergy,
+    choice: Choice,
+    traced: Traced | None = None,
 ) -> HourlyFootprint:
     """The footprint of one hour. Energy given to the grid is not purchased and counts as 0."""
     purchased = max(energy.e_mwh, Decimal(0))
+    value = traced.kgco2_per_kwh if traced else choice.factor.value
     return HourlyFootprint(
         enterprise=enterprise,
         hour=energy.hour,
         level=level,
         e_mwh=purchased,
-        kgco2=kgco2(purchased, choice.factor.value),
+        kgco2=kgco2(purchased, value),
         coverage=energy.coverage,
         estimated=energy.estimated,
         choice=choice,
         findings=(*choice.findings, *_doubts(enterprise, energy)),
+        traced=traced,
     )
 
 
@@ -201,12 +280,32 @@ def footprints(
     return result
 
 
+def by_bus(
+    enterprise: str,
+    province: str,
+    energies: Iterable[HourlyEnergy],
+    factors: FactorSet,
+    traced: Mapping[datetime, Traced],
+) -> list[HourlyFootprint]:
+    """One footprint for each hour by the bus; by the province's factor where none was traced."""
+    return [
+        footprint(
+            enterprise,
+            Level.BUS,
+            energy,
+            factors.grid_factor(province, energy.hour),
+            traced.get(energy.hour),
+        )
+        for energy in energies
+    ]
+
+
 def table(rows: Iterable[HourlyFootprint]) -> xr.Dataset:
     """Footprints of one enterprise as floats for drawing: (time, level) kgco2 and coverage."""
     listed = sorted(rows, key=lambda row: row.hour)
     hours = sorted({row.hour for row in listed})
     cells = {(row.hour, row.level): row for row in listed}
-    levels = list(Level)
+    levels = [level for level in Level if any(row.level is level for row in listed)]
 
     def values(name: str) -> np.ndarray:
         return np.array(
@@ -251,7 +350,7 @@ def hourly_entry(row: HourlyFootprint, *, revision: int = 0) -> Entry | None:
         idempotency_key=idempotency_key(row, revision),
         valid_from=row.hour,
         valid_to=row.hour + HOUR,
-        memo=f"{decimal_text(row.e_mwh)} MWh x {decimal_text(factor.value)} {factor.unit}",
+        memo=f"{decimal_text(row.e_mwh)} MWh x {decimal_text(row.factor_value)} {factor.unit}",
         postings=(
             Posting(f"scope2.location.{row.level}", UNIT, row.kgco2),
             Posting(f"atmosphere.location.{row.level}", UNIT, row.kgco2.copy_negate()),
@@ -269,8 +368,24 @@ def hourly_entry(row: HourlyFootprint, *, revision: int = 0) -> Entry | None:
             "factor_source": factor.source,
             "factor_carried_forward": "true" if row.choice.carried_forward else "false",
             "factor_national_instead": "true" if row.choice.national_instead else "false",
+            **_tracing(row),
         },
     )
+
+
+def _tracing(row: HourlyFootprint) -> dict[str, str]:
+    """What an entry by the bus says beyond the published factor behind it."""
+    if row.level is not Level.BUS:
+        return {}
+    said = {"factor_method": str(row.method)}
+    if row.traced is not None and row.traced.share:
+        said |= {
+            "tracing": TRACING,
+            "traced_value": decimal_text(row.traced.kgco2_per_kwh),
+            "traced_share": decimal_text(row.traced.share),
+            "traced_revision": str(row.traced.revision),
+        }
+    return said
 
 
 def correction(stored: StoredEntry, row: HourlyFootprint, *, revision: int) -> list[Entry]:

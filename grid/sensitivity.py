@@ -61,7 +61,7 @@ def gradients(
     per_mvar = np.zeros_like(per_mw)
     matrix = model.bus_matrix()
     places = np.unique(steps)
-    for step, voltage in zip(places, _voltages(network, flow, places, matrix), strict=True):
+    for step, voltage in zip(places, node_voltages(network, flow, places, matrix), strict=True):
         point = _Point.at(model, matrix, voltage)
         rows = np.flatnonzero(steps == step)
         per_mw[rows], per_mvar[rows] = point.answers(quantity, where[rows])
@@ -89,10 +89,14 @@ def voltages_after(network: Network, flow: xr.Dataset, more_mva: np.ndarray) -> 
     return promised
 
 
-def _voltages(
+def node_voltages(
     network: Network, flow: xr.Dataset, steps: np.ndarray, matrix: sparse.csr_matrix
 ) -> np.ndarray:
-    """Complex voltages (step, node) from those of the buses; auxiliary nodes are rebuilt."""
+    """Complex voltages in per unit (step, node) from those of the buses at positions ``steps``.
+
+    flow: a result of powerflow.run; matrix: ``network.admittance.bus_matrix()``. Auxiliary nodes
+    (star points, open line ends) are rebuilt: nothing is fed into them.
+    """
     model = network.admittance
     alive = model.node_of_bus >= 0
     magnitude, angle = flow["vm_pu"].values[steps], np.deg2rad(flow["va_degree"].values[steps])

@@ -107,12 +107,9 @@ def limit_rows(model: Model, limits: Limits, width: int) -> tuple[Rows, np.ndarr
     """
     tangents, fleet = limits.tangents, model.fleet
     active, reactive = tangents.effects(fleet)
-    free = (fleet.up_mw + fleet.down_mw)[tangents.steps] > 0
-    chosen = np.broadcast_to(fleet.has_reactive, free.shape)
-    strength = np.maximum(np.abs(active) * free, np.abs(reactive) * chosen)
-    largest = strength.max(axis=1, initial=0.0)
+    largest = _largest(model, limits)
     remain = np.flatnonzero(largest > _NO_EFFECT)
-    factor = (limits.side / np.maximum(largest, _NO_EFFECT))[:, None]
+    factor = limit_factors(model, limits)[:, None]
     active, reactive = active * factor, reactive * factor
     active[np.abs(active) < _NEGLIGIBLE] = 0.0
     reactive[np.abs(reactive) < _NEGLIGIBLE] = 0.0
@@ -121,6 +118,26 @@ def limit_rows(model: Model, limits: Limits, width: int) -> tuple[Rows, np.ndarr
     matrix = _moved(model, steps, active[remain], reactive[remain], width)
     lower = np.full(len(remain), -np.inf)
     return Rows(matrix, lower, upper[remain], active[remain]), remain
+
+
+def limit_factors(model: Model, limits: Limits) -> np.ndarray:
+    """What each limit is multiplied with to become a row in MW, with the sign of its side; (row,).
+
+    The side of a row moves by minus this times what moves the limited quantity from outside.
+    """
+    factor: np.ndarray = limits.side / np.maximum(_largest(model, limits), _NO_EFFECT)
+    return factor
+
+
+def _largest(model: Model, limits: Limits) -> np.ndarray:
+    """The largest effect that a resource has on each limit, (row,)."""
+    tangents, fleet = limits.tangents, model.fleet
+    active, reactive = tangents.effects(fleet)
+    free = (fleet.up_mw + fleet.down_mw)[tangents.steps] > 0
+    chosen = np.broadcast_to(fleet.has_reactive, free.shape)
+    strength = np.maximum(np.abs(active) * free, np.abs(reactive) * chosen)
+    largest: np.ndarray = strength.max(axis=1, initial=0.0)
+    return largest
 
 
 def _moved(

@@ -44,6 +44,10 @@ def _row(footprint: HourlyFootprint) -> dict[str, Any]:
         "factor_id": footprint.factor_id,
         "coverage": footprint.coverage,
         "estimated": footprint.estimated,
+        "method": footprint.method.value,
+        "factor_value": footprint.factor_value,
+        "traced_share": footprint.traced.share if footprint.traced else 0,
+        "traced_revision": footprint.traced.revision if footprint.traced else 0,
     }
 
 
@@ -56,10 +60,33 @@ def read(
     level: str | None = None,
 ) -> pd.DataFrame:
     """Footprints in [start, end): enterprise, ts, level, e_mwh, kgco2e, factor_id, coverage,
-    estimated. The amounts are Decimal. None means all.
+    estimated, method, factor_value (kgCO2/kWh; None in rows older than it) and traced_share.
+    The amounts are Decimal. None means all.
     """
     asked = _asked(start, end, enterprises) | {"level": level}
     return frame(connection.execute(_SQL["read"], asked))
+
+
+def booked(
+    connection: Connection,
+    start: datetime,
+    end: datetime,
+    *,
+    enterprises: Sequence[str] | None = None,
+) -> pd.DataFrame:
+    """The one footprint of each enterprise and hour that counts, columns as in ``read``.
+
+    By the bus; by the province's factor where an hour was stated before buses were traced.
+    """
+    return frame(connection.execute(_SQL["booked"], _asked(start, end, enterprises)))
+
+
+def retraced(
+    connection: Connection, enterprise: str, start: datetime, end: datetime
+) -> list[datetime]:
+    """Hours in [start, end) whose intensities were traced after the footprint was stated."""
+    asked = {"enterprise": enterprise, "start": utc(start), "end": utc(end)}
+    return [row[0] for row in connection.execute(_SQL["retraced"], asked)]
 
 
 def last_hour(connection: Connection, enterprise: str) -> datetime | None:

@@ -1,4 +1,4 @@
-"""Charts of footprints: by hour, stacked by enterprise, and the ranking of enterprises."""
+"""Charts of footprints: by hour, stacked by enterprise, ranking of enterprises, intensities."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 import plotly.graph_objects as go
+import xarray as xr
 
 from dashboards import colours
 from dashboards.figures import base
@@ -73,4 +74,14 @@ def ranking(
         margin={"l": 8, "r": 56, "t": 8, "b": 40},
         bargap=0.25,
     )
+    return figure
+
+
+def intensity(
+    bus: xr.DataArray, regional: xr.DataArray, names: tuple[str, str], style: Style, revision: str
+) -> go.Figure:
+    """Intensity at the buses of the meters against the published factor, kgCO2/MWh, (time,)."""
+    figure = base.canvas(style, "kgCO₂/MWh", revision=revision, zero=True)
+    base.measured(figure, bus, style, names[0], colours.GREEN)
+    base.planned(figure, regional, style, names[1], colours.VERMILION)
     return figure

@@ -7,17 +7,22 @@ from decimal import Decimal
 from typing import Any
 
 import pandas as pd
+import plotly.graph_objects as go
+import xarray as xr
 from dash import html
 from dash.development.base_component import Component
 
 from carbon import journal
+from carbon.footprint import Method
 from core.accounts import Permission
 from core.timeaxis import HOUR
 from dashboards import blocks, formats, parts
 from dashboards.facts import CityFacts
 from dashboards.figures import carbon as figures
+from dashboards.figures import carbonmap, citymap
 from dashboards.queries import carbon
 from dashboards.scene import Desk, Scene
+from store.database import Connection
 
 NAME = "carbon"
 PATH = "carbon"
@@ -26,7 +31,7 @@ ICON = "carbon"
 PERMISSION = Permission.CARBON_READ
 GRID = "carbon-ledger"
 PICKER = {"role": "picker", "parameter": "enterprise"}
-CHARTS = ("hours", "ranking")
+CHARTS = ("hours", "ranking", "intensity", "map")
 SLOTS: Mapping[str, tuple[Any, str]] = {
     "sentence": ("carbon-sentence", "children"),
     "figures": ("carbon-figures", "children"),
@@ -52,6 +57,13 @@ def layout(scene: Scene) -> Component:
                 [
                     parts.chart(words, NAME, "hours", words("carbon.hours"), height=400),
                     parts.chart(words, NAME, "ranking", words("carbon.ranking"), height=400),
+                ],
+                className="columns wide-narrow",
+            ),
+            html.Div(
+                [
+                    parts.chart(words, NAME, "intensity", words("carbon.by_bus"), height=300),
+                    parts.chart(words, NAME, "map", words("carbon.map"), height=300),
                 ],
                 className="columns wide-narrow",
             ),
@@ -134,6 +146,8 @@ def fill(scene: Scene) -> Mapping[str, Any]:
         "figures": _figures(scene, facts, data, selected),
         **_hours(scene, facts, table, selected),
         **_ranking(scene, facts, table, selected),
+        **_intensity(scene, data, selected),
+        **_map(scene, facts, connection),
         "factors": _factors(scene, facts, data, selected),
         "chain": _chain(scene, data),
         "ledger": [_ledger_row(scene, facts, row) for row in data.entries],
@@ -262,8 +276,71 @@ def _ranking(scene: Scene, facts: CityFacts, table: pd.DataFrame, selected: str)
     )
 
 
+def _intensity(scene: Scene, data: carbon.CarbonView, selected: str) -> dict[str, Any]:
+    """What the buses brought against the published factor, hour by hour."""
+    words = scene.words
+    means = carbon.by_hour(_of(data.rows, selected))
+    times = pd.DatetimeIndex(means.index).tz_convert("UTC").tz_localize(None)
+    bus, regional = (
+        xr.DataArray(means[c].to_numpy(dtype=float), dims="time", coords={"time": times})
+        for c in ("bus", "regional")
+    )
+    names = (words("carbon.at_bus"), words("carbon.regional"))
+    figure = figures.intensity(bus, regional, names, scene.style, scene.revision)
+    blocks.over_period(figure, scene)
+    return blocks.chart_slots(
+        "intensity", figure, words("empty.footprints"), words("empty.footprints_how")
+    )
+
+
+def _map(scene: Scene, facts: CityFacts, connection: Connection) -> dict[str, Any]:
+    """Buses of the newest traced hour; for those who may see every enterprise."""
+    words, place = scene.words, facts.drawing.buses
+    found = None
+    if scene.account.may(Permission.CARBON_READ_ALL):
+        found = carbon.newest_intensity(connection, scene.period)
+    if found is None:
+        return blocks.chart_slots(
+            "map", go.Figure(), words("empty.traced"), words("empty.traced_how")
+        )
+    segments = [
+        citymap.Segment(
+            line.name,
+            (place[line.from_bus].lat, place[line.from_bus].lon),
+            (place[line.to_bus].lat, place[line.to_bus].lon),
+            None,
+        )
+        for line in facts.drawing.lines
+    ]
+    spots = [carbonmap.Spot(b.name, b.lat, b.lon, found.at(i)) for i, b in place.items()]
+    figure = carbonmap.draw(
+        segments, spots, found.import_kgco2e_per_mwh, blocks.map_names(scene), scene.style
+    )
+    return blocks.chart_slots("map", figure, words("empty.map"), words("empty.map_how"))
+
+
+def _traced_line(scene: Scene, rows: pd.DataFrame) -> list[Any]:
+    """The booked factor of the range where hours of it were traced; no line where none was."""
+    words = scene.words
+    traced = rows[rows["method"] != Method.REGIONAL.value] if len(rows) else rows
+    e_mwh = _total(traced, "e_mwh") if len(traced) else Decimal(0)
+    if not e_mwh:
+        return []
+    kg = _total(traced, "kgco2e")
+    return [
+        [
+            html.Span([html.B(words("factors.by_bus")), f" {words('factors.by_bus_note')}"]),
+            f"{kg / e_mwh / 1000:.4f}",
+            "",
+            words("factors.tracing"),
+            formats.number(float(kg) / KG_PER_T),
+            words("factors.yes"),
+        ]
+    ]
+
+
 def _factors(scene: Scene, facts: CityFacts, data: carbon.CarbonView, selected: str) -> Component:
-    """The same energy by the provincial and by the national factor; they are never added."""
+    """The same energy by bus, by the provincial and by the national factor; never added."""
     words = scene.words
     rows = _of(data.rows, selected)
     province = str(facts.site.parameters.get("factor_region", ""))
@@ -273,8 +350,9 @@ def _factors(scene: Scene, facts: CityFacts, data: carbon.CarbonView, selected: 
     if known.national is None:
         return parts.empty(words("empty.factors"), words("empty.factors_how"))
     e_mwh = _total(rows, "e_mwh") if len(rows) else None
-    used = set(rows["factor_id"]) if len(rows) else set()
-    listed = []
+    published = rows[rows["method"] == Method.REGIONAL.value] if len(rows) else rows
+    used = set(published["factor_id"]) if len(published) else set()
+    listed = _traced_line(scene, rows)
     for kind, factor in (("provincial", known.provincial), ("national", known.national)):
         if factor is None:
             continue

@@ -8,17 +8,18 @@ from decimal import Decimal
 
 import pandas as pd
 
-from carbon import factorset, footprint, journal
+from carbon import factorset, journal
+from carbon.footprint import Method
 from core.accounts import Account, Permission
 from core.errors import ConfigurationError
 from dashboards.facts import CityFacts
 from dashboards.queries.period import Period
-from store import footprints, ledger
+from store import footprints, intensities, ledger
 from store.database import Connection
+from store.intensities import BusIntensity
 
 LEDGER_ROWS = 200
-BOOKED = footprint.Level.PROVINCE.value
-"""Both levels state the same emission: the pages show one and never add them."""
+KWH_PER_MWH = 1000.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,8 @@ class LedgerRow:
 class CarbonView:
     """What one account sees of the city's carbon.
 
-    rows: columns enterprise, ts, e_mwh, kgco2e, factor_id over the period. entries: newest first.
+    rows: over the period, columns as in ``store.footprints.booked``: one an enterprise and hour.
+    entries: newest first.
     """
 
     enterprises: tuple[str, ...]
@@ -52,9 +54,7 @@ def gather(
     connection: Connection, enterprises: Sequence[str], selected: str, period: Period
 ) -> CarbonView:
     """Footprints of ``enterprises`` over ``period``; ledger entries of ``selected``, or of all."""
-    rows = footprints.read(
-        connection, period.start, period.end, enterprises=enterprises, level=BOOKED
-    )
+    rows = footprints.booked(connection, period.start, period.end, enterprises=enterprises)
     owners = [selected] if selected else list(enterprises)
     entries = [
         LedgerRow(stored, intact(stored))
@@ -73,7 +73,7 @@ def intact(stored: journal.StoredEntry) -> bool:
 
 def today_kgco2e(connection: Connection, period: Period) -> Decimal | None:
     """The emissions of all enterprises over ``period``, None where nothing is computed yet."""
-    rows = footprints.read(connection, period.start, period.end, level=BOOKED)
+    rows = footprints.booked(connection, period.start, period.end)
     return sum(rows["kgco2e"], Decimal(0)) if len(rows) else None
 
 
@@ -94,3 +94,40 @@ def factors(province: str, period: Period) -> Factors:
     except ConfigurationError:
         return Factors(None, None)
     return Factors(None if own.national_instead else own.factor, national)
+
+
+def by_hour(rows: pd.DataFrame) -> pd.DataFrame:
+    """Intensities in kgCO2/MWh by hour (index ts, UTC): columns ``bus`` and ``regional``.
+
+    rows: of ``CarbonView``. Means over the enterprises, weighted by their energy; NaN where none
+    was used. ``regional`` is what the published factor of each would give, ``bus`` only holds
+    hours of which a part was traced.
+    """
+    if not len(rows):
+        return pd.DataFrame({"bus": [], "regional": []}, index=pd.DatetimeIndex([], tz="UTC"))
+    known = factorset.load()
+    published = {i: float(known.by_id(i).value) for i in set(rows["factor_id"])}
+    e_mwh = rows["e_mwh"].astype(float)
+    regional = e_mwh * rows["factor_id"].map(published) * KWH_PER_MWH
+    table = pd.DataFrame(
+        {
+            "ts": rows["ts"],
+            "e_mwh": e_mwh,
+            "bus": rows["kgco2e"].astype(float),
+            "regional": regional,
+            "traced": rows["method"] != Method.REGIONAL.value,
+        }
+    )
+    hours = table.groupby("ts").agg(
+        {"e_mwh": "sum", "bus": "sum", "regional": "sum", "traced": "any"}
+    )
+    used = hours["e_mwh"].where(hours["e_mwh"] > 0)
+    means = hours[["bus", "regional"]].div(used, axis=0)
+    means["bus"] = means["bus"].where(hours["traced"])
+    return means
+
+
+def newest_intensity(connection: Connection, period: Period) -> BusIntensity | None:
+    """The intensities by bus of the newest hour of ``period`` that was traced; None without."""
+    found = intensities.read(connection, period.start, period.end)
+    return found[-1] if found else None

@@ -17,6 +17,9 @@ from carbon.footprint import (
     HourlyEnergy,
     HourlyFootprint,
     Level,
+    Method,
+    Traced,
+    by_bus,
     correction,
     footprint,
     footprints,
@@ -25,6 +28,7 @@ from carbon.footprint import (
     idempotency_key,
     kgco2,
     table,
+    traced_factor,
 )
 from carbon.journal import Entry, Head, balances, check, seal, verify
 from core.errors import TimeError
@@ -242,3 +246,54 @@ def test_the_table_shows_both_levels_over_time(factors: FactorSet):
     assert shown.kgco2.attrs["units"] == "kgCO2"
     np.testing.assert_allclose(shown.kgco2.sel(level="national"), [530.6, 1061.2])
     assert table([]).sizes["time"] == 0
+
+
+# --- by the bus -----------------------------------------------------------------------------
+
+
+def test_the_mean_over_meters_is_weighted_by_what_they_buy(factors: FactorSet):
+    """1 MWh at 0.2, 3 MWh at 0.4 kg/kWh; 2 MWh fed in buy nothing: (0.2 + 1.2) / 4 = 0.35."""
+    regional = factors.grid_factor("北京", HOUR)
+    meters = [(Decimal(1), Decimal("0.2")), (Decimal(3), Decimal("0.4")), (Decimal(-2), Decimal(9))]
+    assert traced_factor(meters, regional, 3) == Traced(Decimal("0.35"), FULL, 3)
+
+
+def test_meters_without_a_traced_bus_count_by_the_region_and_are_told(factors: FactorSet):
+    """1 MWh at 0.2, 2 MWh by Beijing's 0.5554: 1.3108 / 3, a third traced."""
+    regional = factors.grid_factor("北京", HOUR)
+    found = traced_factor([(Decimal(1), Decimal("0.2")), (Decimal(2), None)], regional, 1)
+    assert found == Traced(Decimal("0.436933"), Decimal("0.3333"), 1)
+    (row,) = by_bus("mill", "北京", [HourlyEnergy(HOUR, Decimal(3), FULL)], factors, {HOUR: found})
+    assert (row.level, row.method, row.kgco2) == (Level.BUS, Method.MIXED, Decimal("1310.799"))
+    nothing = Traced(Decimal("0.5554"), Decimal(0), 1)
+    assert traced_factor([(Decimal(2), None)], regional, 1) == nothing
+    assert traced_factor([(Decimal(0), Decimal("0.2"))], regional, 1) == nothing
+    assert traced_factor([], regional, 1) == nothing
+    (row,) = by_bus(
+        "mill", "北京", [HourlyEnergy(HOUR, Decimal(2), FULL)], factors, {HOUR: nothing}
+    )
+    assert (row.method, row.kgco2) == (Method.REGIONAL, Decimal("1110.8"))
+    assert "traced_share" not in entry_of(row).detail
+
+
+def test_an_entry_by_the_bus_says_how_its_factor_was_made(factors: FactorSet):
+    energy = [HourlyEnergy(HOUR, Decimal(2), FULL)]
+    traced = {HOUR: Traced(Decimal("0.38874"), FULL, 2)}
+    (row,) = by_bus("mill", "北京", energy, factors, traced)
+    entry = entry_of(row)
+    assert check(entry) == []
+    assert entry.memo == "2 MWh x 0.38874 kgCO2/kWh"
+    assert entry.postings[0].account == "scope2.location.bus"
+    assert entry.detail["factor_id"] == "mee_2023.electricity_location.beijing"
+    said = {k: entry.detail[k] for k in ("factor_method", "traced_value", "traced_revision")}
+    assert said == {
+        "factor_method": "traced",
+        "traced_value": "0.38874",
+        "traced_revision": "2",
+    }
+    (regional,) = by_bus("mill", "北京", energy, factors, {})
+    assert entry_of(regional).detail["factor_method"] == "regional"
+    assert entry_of(regional).postings[0].amount == Decimal("1110.8")
+    # The published figures' entries say what they always said: their keys and hashes stay.
+    national = entry_of(footprints("mill", "北京", energy, factors)[0])
+    assert "factor_method" not in national.detail

@@ -35,6 +35,7 @@ from store import (
     footprints,
     forecasts,
     indices,
+    intensities,
     latest,
     ledger,
     quarantine,
@@ -384,9 +385,33 @@ def _write_carbon(connection: Any) -> None:
             for h in range(14)
         ]
         made += footprint.footprints(f"ent-{i:02d}", "内蒙古", energy, known)
+        traced = {
+            START + h * HOUR: footprint.Traced(Decimal("0.6479") - Decimal(h) / 40, Decimal(1), 1)
+            for h in range(6, 14)
+        }
+        made += footprint.by_bus(f"ent-{i:02d}", "内蒙古", energy, known, traced)
+    for h in range(6, 14):
+        intensities.save(connection, _traced_hour(START + h * HOUR))
     footprints.save(connection, made)
     entries = [e for e in (footprint.hourly_entry(row) for row in made) if e is not None]
     ledger.append(connection, entries, recorded_at=START + 14 * HOUR)
+
+
+def _traced_hour(hour: datetime) -> intensities.BusIntensity:
+    """Cleaner round the ring; nothing passes the last bus."""
+    values = np.linspace(647.9, 120.0, BUSES)
+    values[-1] = np.nan
+    return intensities.BusIntensity(
+        hour=hour,
+        buses=np.arange(BUSES),
+        kgco2e_per_mwh=values,
+        coverage=1.0,
+        factor_id="mee_2023.electricity_location.inner_mongolia",
+        import_kgco2e_per_mwh=647.9,
+        source_kgco2e=1800.0,
+        losses_kgco2e=20.0,
+        contents={},
+    )
 
 
 def _write_alerts(connection: Any) -> None:

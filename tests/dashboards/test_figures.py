@@ -12,7 +12,7 @@ import xarray as xr
 
 from core.timeaxis import QUARTER_HOUR, steps
 from dashboards import colours, formats
-from dashboards.figures import base, carbon, citymap, environment, power
+from dashboards.figures import base, carbon, carbonmap, citymap, environment, power
 from dashboards.figures.base import Style
 from dashboards.queries import series
 
@@ -140,6 +140,21 @@ def test_more_enterprises_than_colours_share_one_grey_bar_and_nothing_is_lost() 
     assert figure.data[-1].name == "others"
     drawn = np.sum([np.asarray(t.y, float) for t in figure.data], axis=0)
     assert np.allclose(drawn, table.sum(axis=1), atol=1e-4)
+
+
+def test_buses_are_coloured_from_nothing_to_the_import() -> None:
+    """A bus where nothing passes has no colour; one above the import widens the scale."""
+    segments = [citymap.Segment("L", (53.0, 116.0), (53.1, 116.1), None)]
+    spots = [
+        carbonmap.Spot("A", 53.0, 116.0, 12.0),
+        carbonmap.Spot("B", 53.1, 116.1, 610.0),
+        carbonmap.Spot("C", 53.2, 116.2, None),
+    ]
+    names = dict.fromkeys(("line", "unknown", "bus", "station", "aqi", "no_aqi"), "x")
+    for imported, top in ((600.0, 610.0), (700.0, 700.0)):
+        marks = carbonmap.draw(segments, spots, imported, names, STYLE).data[-1]
+        assert list(marks.marker.color) == [12.0, 610.0]
+        assert (marks.marker.cmin, marks.marker.cmax) == (0.0, top)
 
 
 def test_the_index_stands_over_the_levels_of_the_standard() -> None:

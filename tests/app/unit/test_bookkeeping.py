@@ -258,8 +258,10 @@ def test_an_hour_of_an_enterprise_by_national_and_provincial_factor(
     assert found["ent-b", "national", at(2)] == (Decimal("0.5"), Decimal("265.3"), whole)
     assert balances(city) == {
         ("ent-a", "province"): Decimal("1295.8"),
+        ("ent-a", "bus"): Decimal("1295.8"),  # no power flow was traced: the province's stands in
         ("ent-a", "national"): Decimal("1061.2"),
         ("ent-b", "province"): Decimal("291.35"),
+        ("ent-b", "bus"): Decimal("291.35"),
         ("ent-b", "national"): Decimal("265.3"),
     }
     assert findings(city) == []
@@ -278,7 +280,7 @@ def test_readings_that_come_late_are_booked_by_reversal(
     )
     books.footprints(at(4))  # nothing new has come: nothing is posted
     with city.database.connection() as connection:
-        assert len(ledger.entries(connection, "ent-a")) == 2
+        assert len(ledger.entries(connection, "ent-a")) == 3
     write(power({0: 2.0, 1: 0.0, 2: 0.0}), at(2.5), at(2.75), QUARTER_HOUR)
     books.footprints(at(4))
     write(power({0: 2.0, 1: 0.0, 2: 0.0}), at(2.75), at(3), QUARTER_HOUR)
@@ -293,7 +295,7 @@ def test_readings_that_come_late_are_booked_by_reversal(
     with (
         city.database.connection() as connection
     ):  # per level: posted, and twice reversed and restated
-        assert len(ledger.entries(connection, "ent-a")) == 2 * 5
+        assert len(ledger.entries(connection, "ent-a")) == 3 * 5
     assert findings(city) == []
 
 

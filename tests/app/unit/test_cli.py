@@ -99,6 +99,7 @@ def installed(
 GROUPS = (
     "forecast",
     "alerts",
+    "carbon",
     "ledger",
     "ingest",
     "charging",
@@ -615,9 +616,14 @@ def test_every_answer_in_json_can_be_read(
         assert run(*arguments).code == 0
     assert json.loads(run("ledger", "verify", "--json").out)["findings"] == []
     rows = json.loads(run("ledger", "balances", "--owner", "ent-b", "--json").out)
-    (a, b) = (row for row in rows if row["account"].startswith("scope2."))
-    # 0.5 MW for 3 hours are 1.5 MWh; 0.5306 and 0.5827 kg/kWh; decimals stay decimals.
-    assert {a["balance"], b["balance"]} == {"795.9", "874.05"}
+    found = {row["account"]: row["balance"] for row in rows if row["account"].startswith("scope2.")}
+    # 0.5 MW for 3 hours are 1.5 MWh; 0.5306 and 0.5827 kg/kWh; decimals stay decimals. No power
+    # flow was traced, so that the province's factor stands in by the bus.
+    assert found == {
+        "scope2.location.national": "795.9",
+        "scope2.location.province": "874.05",
+        "scope2.location.bus": "874.05",
+    }
 
 
 def test_how_long_readings_are_kept(installed: City, run: Run) -> None:
@@ -685,3 +691,20 @@ def test_the_console_script_is_this_command_line() -> None:
     done = subprocess.run([installed_script, "--help"], capture_output=True, text=True, check=False)
     assert done.returncode == 0
     assert "Commands" in done.stdout
+
+
+def test_intensities_of_an_hour_by_bus(
+    installed: City, run: Run, write: Callable[..., None], now: datetime
+) -> None:
+    assert "No hour has been traced" in run("carbon", "intensity").sentence
+    p_mw = {"load-000": 1.2, "load-001": 0.8, "load-002": 0.5, "pv-000": 1.0, "battery-000": 0.0}
+    values = {f"tiny/{asset}/p_mw": value for asset, value in p_mw.items()}
+    write(values, now - timedelta(hours=1), now, QUARTER_HOUR)
+    Bookkeeping(installed).hourly(now)
+    rows = json.loads(run("carbon", "intensity", "--json").out)
+    # 1.5 of 2.5 MW come from upstream, at 647.9.
+    assert [(r["bus"], r["kgco2e_per_mwh"]) for r in rows] == [(0, 647.9), (1, 388.74)]
+    assert "388.7" in run("carbon", "intensity", "--hour", "2026-06-25T11:30+08:00").out
+    early = run("carbon", "intensity", "--hour", "2026-06-20T03:00Z")
+    assert early.code == 1
+    assert "was not traced" in early.sentence
