@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from app.plankinds import INTRADAY
 from app.wiring import City, wall_now
-from store import beats, cityclock, forecasts, machines, quarantine, runs, users
+from store import beats, cityclock, forecasts, machines, quarantine, runs, setpoints, users
 
 KEEP_DETAIL = timedelta(days=2)
 """Forecasts of single assets are kept this long; the city's totals stay for replay and scores."""
@@ -38,6 +38,7 @@ class Housekeeping:
         with self._city.database.connection() as connection:
             forecasts.prune(connection, before=now - KEEP_DETAIL, keep_kind="estimated")
             runs.prune_fields(connection, INTRADAY, before=now - KEEP_DETAIL)
+            setpoints.forget(connection, before=now - KEEP_DETAIL)
             quarantine.forget(connection, before=now - KEEP_RESOLVED)
             beats.forget(connection, before=now - KEEP_BEATS)
             machines.forget(connection, wall_now() - KEEP_REQUESTS)
