@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from app.plankinds import INTRADAY
+from app.plankinds import INTRADAY, WHAT_IF
 from app.wiring import City, wall_now
 from store import beats, cityclock, forecasts, machines, quarantine, runs, setpoints, users
 
@@ -37,7 +37,8 @@ class Housekeeping:
         """
         with self._city.database.connection() as connection:
             forecasts.prune(connection, before=now - KEEP_DETAIL, keep_kind="estimated")
-            runs.prune_fields(connection, INTRADAY, before=now - KEEP_DETAIL)
+            for kind in (INTRADAY, WHAT_IF):
+                runs.prune_fields(connection, kind, before=now - KEEP_DETAIL)
             setpoints.forget(connection, before=now - KEEP_DETAIL)
             quarantine.forget(connection, before=now - KEEP_RESOLVED)
             beats.forget(connection, before=now - KEEP_BEATS)

@@ -81,13 +81,14 @@ def table(
 def name(scene: Scene, run: Run) -> str:
     """A run as people call it: its number, what it is and the city time it was made for."""
     words = scene.words
-    kind = what(run) or words.maybe(f"runs.kind_{run.kind}", str(run.kind))
+    kind = what(scene, run) or words.maybe(f"runs.kind_{run.kind}", str(run.kind))
     return f"#{run.id} {kind} {formats.moment(run.city_at, scene.tz)[5:]}"
 
 
-def what(run: Run) -> str:
-    """What a what-if run changes; empty for other runs."""
-    return str((run.summary.get("what_if") or {}).get("title", ""))
+def what(scene: Scene, run: Run) -> str:
+    """What a what-if run changes, in words; empty for other runs."""
+    told = run.summary.get("what_if") or {}
+    return scene.words.pick(str(told.get("title_en", "")), str(told.get("title_zh", "")))
 
 
 def base_of(run: Run) -> str:

@@ -26,7 +26,7 @@ def card(scene: Scene) -> Component:
 
     columns = [
         column("name", 170),
-        column("state", 190, cellRenderer="Steered", valueGetter={"function": "params.data.word"}),
+        {**column("state", 190, cellRenderer="Steered"), "field": "word"},
         column("asked", 120, type="rightAligned"),
         column("measured", 120, type="rightAligned"),
         column("difference", 120, type="rightAligned"),

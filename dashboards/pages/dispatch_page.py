@@ -556,7 +556,7 @@ def _what_ifs(scene: Scene, data: dispatch.Dispatch) -> Component:
         rows.append(
             [
                 link if planned else f"#{run.id}",
-                comparison.what(run) or formats.NOTHING,
+                comparison.what(scene, run) or formats.NOTHING,
                 words.maybe(f"runs.state_{run.state}", run.state),
                 formats.signed(delta, 0),
                 formats.number(None if violations is None else float(violations), 0),
