@@ -139,7 +139,7 @@ def _deviations(
     starts = [end - (count - i) * step for i in range(count)]
     series_keys = {asset: keys.of(city.site.id, asset, "p_mw") for asset in watched}
     asked, measured = setpoints.against_measured(connection, series_keys, starts, step)
-    capped = np.array([assets[a].element == "sgen" for a in watched])
+    capped = np.array([assets[a].kind in tracking.CAPPED for a in watched])
     allowed = tolerance.allowed_mw(
         np.array([tracking.rated_mw(assets[a].parameters) for a in watched])
     )

@@ -1,8 +1,8 @@
 """What a plan asks of its devices, and what they do when no news comes.
 
 The safe default after the end of a plan, or after ``plan_valid_hours`` (a parameter of the site,
-6 by default) since its first step: storages rest, loads do as they like (cars charge at once), sun
-and wind give what there is. Where the AC power flow of that default breaks a limit, what the plan
+6 by default) since its first step: storages rest, sun and wind give what there is, everything else
+does as it likes (cars charge at once). Where the AC power flow of that default breaks a limit, what the plan
 held back keeps the last cap it was given.
 """
 
@@ -19,6 +19,7 @@ from app.tariffs import number
 from core.setpoints import Setpoint, limited
 from grid import limits, powerflow
 from grid.envelope import Envelope
+from grid.tracking import CAPPED
 from optimization.problem import DispatchProblem
 
 HELD_BACK_MW = 1e-4
@@ -34,15 +35,15 @@ def setpoints(
 ) -> list[Setpoint]:
     """The schedule of each asset with its validity and its safe default.
 
-    A generator is asked only in the steps in which it is moved: one that is planned at all it could
-    give must stay free to give more than was forecast. Raises ConfigurationError for a validity
+    Sun and wind are asked only in the steps in which they are held back: a plant that is planned at
+    all it could give must stay free to give more than was forecast. Raises ConfigurationError for a validity
     that is no number.
     """
     hours = number({"plan_valid_hours": VALID_HOURS, **parameters}, "plan_valid_hours")
     p_mw = schedule["p_mw"]
     times = p_mw.time.to_numpy()
     asked = {
-        envelope.asset: _asked(problem, envelope, p_mw.sel(asset=envelope.asset).to_numpy())
+        envelope.asset: _asked(envelope, p_mw.sel(asset=envelope.asset).to_numpy())
         for envelope in problem.envelopes
     }
     default = safe_default(problem, asked)
@@ -55,12 +56,11 @@ def setpoints(
     ]
 
 
-def _asked(problem: DispatchProblem, envelope: Envelope, planned: np.ndarray) -> np.ndarray:
+def _asked(envelope: Envelope, planned: np.ndarray) -> np.ndarray:
     """What is asked in each step, NaN where the asset is free; (time,)."""
-    if envelope.element != "sgen":
+    if envelope.kind not in CAPPED:
         return planned
-    could = problem.injections["sgen_p_mw"].sel(sgen=envelope.element_index).to_numpy()
-    return np.where(np.abs(planned - could) > HELD_BACK_MW, planned, np.nan)
+    return np.where(np.abs(planned - envelope.base_mw) > HELD_BACK_MW, planned, np.nan)
 
 
 def safe_default(
@@ -72,16 +72,16 @@ def safe_default(
     """
     free = not breaks_a_limit(problem)
     return {
-        envelope.asset: _default(envelope.element, asked[envelope.asset], free=free)
+        envelope.asset: _default(envelope, asked[envelope.asset], free=free)
         for envelope in problem.envelopes
     }
 
 
-def _default(element: str, asked: np.ndarray, *, free: bool) -> float | None:
-    if element == "storage":
+def _default(envelope: Envelope, asked: np.ndarray, *, free: bool) -> float | None:
+    if envelope.element == "storage":
         return 0.0
     capped = asked[~np.isnan(asked)]
-    if element == "load" or free or not capped.size:
+    if envelope.kind not in CAPPED or free or not capped.size:
         return None
     return float(capped[-1])
 

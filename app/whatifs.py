@@ -16,6 +16,7 @@ from core.errors import ConfigurationError, StoreError
 from core.sites import Asset, AssetKind
 from core.timeaxis import from_datetime64
 from grid import der
+from grid.der import Conditions
 from grid.extension import with_storage
 from grid.network import Network
 from optimization import whatif
@@ -123,7 +124,7 @@ def battery(bus: int, p_max_mw: float, e_max_mwh: float) -> Change:
             element_index=index,
             parameters={"p_max_mw": p_max_mw, "e_max_mwh": e_max_mwh},
         )
-        envelope = der.envelope_of(asset, times=problem.times, dt_h=problem.dt_h)
+        envelope = der.envelope_of(asset, Conditions(problem.times, problem.dt_h, problem.timezone))
         return whatif.with_resource(problem, network, envelope)
 
     return Change(

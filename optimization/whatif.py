@@ -1,7 +1,8 @@
 """Another problem out of a problem: a tariff, a grid, a fleet that is not the city's own.
 
 Each function takes a DispatchProblem and returns a changed copy; they can follow one another. The
-copy is planned and checked as any other, and nobody follows it.
+copy is planned and checked as any other, and nobody follows it. Where its resources are others, no
+plan came before it: the cost of changing one falls away.
 """
 
 from __future__ import annotations
@@ -94,6 +95,7 @@ def grown(problem: DispatchProblem, kinds: Collection[AssetKind], factor: float)
         problem,
         injections=injections,
         envelopes=tuple(scaled(e, factor) if e in mine else e for e in problem.envelopes),
+        change=None,
     )
 
 
@@ -129,9 +131,8 @@ def with_resource(
     problem: DispatchProblem, network: Network, envelope: Envelope
 ) -> DispatchProblem:
     """One resource more, standing in ``network``; raises ConfigurationError as the problem does."""
-    # Its cost of change holds powers of the resources there were, in their order.
-    more: dict[str, Any] = {"change": None} if "change" in {f.name for f in fields(problem)} else {}
-    return replace(problem, network=network, envelopes=(*problem.envelopes, envelope), **more)
+    envelopes = (*problem.envelopes, envelope)
+    return replace(problem, network=network, envelopes=envelopes, change=None)
 
 
 def _check_factor(factor: float, what: str) -> None:

@@ -83,7 +83,7 @@ def gather(connection: Connection, facts: CityFacts, now: datetime) -> Steering:
     keys = {asset: facts.key(asset, "p_mw") for asset in sent}
     asked, measured = setpoints.against_measured(connection, keys, starts, step)
     assets = [facts.assets[asset] for asset in sent]
-    excess = tracking.excess(asked, measured, np.array([a.element == "sgen" for a in assets]))
+    excess = tracking.excess(asked, measured, np.array([a.kind in tracking.CAPPED for a in assets]))
     rated = np.array([tracking.rated_mw(a.parameters) for a in assets])
     off = tracking.off_track(excess, tolerance.allowed_mw(rated))
     row = np.where(np.isnan(measured[-1]), count - 2, count - 1)
