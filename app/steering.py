@@ -2,8 +2,8 @@
 
 The safe default after the end of a plan, or after ``plan_valid_hours`` (a parameter of the site,
 6 by default) since its first step: storages rest, sun and wind give what there is, everything else
-does as it likes (cars charge at once). Where the AC power flow of that default breaks a limit, what the plan
-held back keeps the last cap it was given.
+does as it likes (cars charge at once). Where the AC power flow of that default breaks a limit, what
+the plan held back keeps the last cap it was given.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ def setpoints(
     """The schedule of each asset with its validity and its safe default.
 
     Sun and wind are asked only in the steps in which they are held back: a plant that is planned at
-    all it could give must stay free to give more than was forecast. Raises ConfigurationError for a validity
-    that is no number.
+    all it could give must stay free to give more than was forecast. Raises ConfigurationError for a
+    validity that is no number.
     """
     hours = number({"plan_valid_hours": VALID_HOURS, **parameters}, "plan_valid_hours")
     p_mw = schedule["p_mw"]

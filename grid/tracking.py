@@ -13,7 +13,6 @@ import numpy as np
 from core.errors import ConfigurationError
 from core.sites import AssetKind
 
-
 CAPPED = frozenset({AssetKind.PV, AssetKind.WIND})
 """What is asked of these is a cap: they may give less, and often must."""
 
@@ -70,7 +69,8 @@ def rated_mw(parameters: Mapping[str, Any]) -> float:
 def excess(asked_mw: np.ndarray, measured_mw: np.ndarray, capped: np.ndarray) -> np.ndarray:
     """By how much power is off what was asked, MW, >= 0; (step, asset).
 
-    capped (asset,): what was asked is a cap (see CAPPED), so that less is no deviation. NaN where nothing was asked or nothing measured.
+    capped (asset,): what was asked is a cap (see CAPPED), so that less is no deviation. NaN where
+    nothing was asked or nothing measured.
     """
     off = measured_mw - asked_mw
     return np.asarray(np.where(capped, np.maximum(off, 0.0), np.abs(off)))
