@@ -98,13 +98,14 @@ def joined(before: Setpoint | None, after: Setpoint, now: datetime) -> Setpoint:
     """``after`` with what ``before`` asks until its first step.
 
     A device keeps one schedule only. The step under way at ``now``, and those until the new plan
-    begins, would else be lost with the message that brings it. What ``before`` asks beyond its own
+    begins, would else be lost with the message that brings it; so would the step before, which a
+    device that looks once a step may still be looking at. What ``before`` asks beyond its own
     validity is its fallback.
     """
     if before is None or not after.times.size:
         return after
     first = after.times[0]
-    since = to_datetime64(now) - last_step(before.times)
+    since = to_datetime64(now) - 2 * last_step(before.times)
     held: list[tuple[np.datetime64, float]] = []
     starts = [t for t in before.times if since < t < first]
     if before.valid_until is not None and to_datetime64(before.valid_until) < first:
