@@ -16,8 +16,12 @@ from pandapower.auxiliary import _add_ppc_options, pandapowerNet
 from pandapower.pd2ppc import _pd2ppc
 from pandapower.pypower import idx_brch, idx_bus
 from scipy import sparse
+from scipy.sparse.csgraph import connected_components
 
 from core.errors import NetworkError
+
+UNSUPPORTED = ("dcline", "svc", "tcsc", "ssc", "vsc", "xward")
+"""pandapower's tables of elements that are not modelled here."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,10 @@ class Ends:
     scale_from: np.ndarray
     scale_to: np.ndarray
 
+    def renumbered(self, row: np.ndarray) -> Ends:
+        """The same elements after branch i became ``row[i]``; the last of ``row`` stands for -1."""
+        return Ends(row[self.branch], self.scale_from, self.scale_to)
+
 
 @dataclass(frozen=True)
 class Admittance:
@@ -43,8 +51,10 @@ class Admittance:
     tap: complex ratio at the from end (as in MATPOWER).
     node_shunt: everything else between a node and the earth.
     source_nodes, source_pu: nodes held by the upstream grid and their complex voltages.
+    held_nodes, held_pu: nodes whose voltage magnitude a generator holds, and that magnitude; the
+    reactive power this takes is not limited.
     fixed_mva: complex power drawn at each node by elements that are no load, sgen or storage
-    (wards, motors, asymmetric ones), in MVA.
+    (generators, wards, motors, asymmetric ones), in MVA.
     """
 
     base_mva: float
@@ -58,14 +68,63 @@ class Admittance:
     node_shunt: np.ndarray
     source_nodes: np.ndarray
     source_pu: np.ndarray
+    held_nodes: np.ndarray
+    held_pu: np.ndarray
     fixed_mva: np.ndarray
     lines: Ends
     trafos: Ends
+    trafos3w: tuple[Ends, Ends, Ends]
 
     @property
     def nodes(self) -> int:
         """The number of nodes that are supplied."""
         return len(self.base_kv)
+
+    @property
+    def angle_nodes(self) -> np.ndarray:
+        """Nodes whose voltage angle is unknown: all but the sources."""
+        return np.setdiff1d(np.arange(self.nodes), self.source_nodes)
+
+    @property
+    def size_nodes(self) -> np.ndarray:
+        """Nodes whose voltage magnitude is unknown: neither sources nor held."""
+        return np.setdiff1d(self.angle_nodes, self.held_nodes)
+
+    def without(self, branches: np.ndarray) -> Admittance:
+        """The model with these branches (rows) taken out; what is then unsupplied is dropped."""
+        stays = np.ones(len(self.series), dtype=bool)
+        stays[branches] = False
+        ends = self.branch_from[stays], self.branch_to[stays]
+        joined = sparse.coo_array((np.ones(int(stays.sum())), ends), shape=(self.nodes, self.nodes))
+        _, part = connected_components(joined, directed=False)
+        alive = np.isin(part, part[self.source_nodes])
+        stays &= alive[self.branch_from]
+        node = np.where(alive, np.cumsum(alive) - 1, -1)
+        row = np.append(np.where(stays, np.cumsum(stays) - 1, -1), -1)  # row -1 stays -1
+        held = alive[self.held_nodes]
+        return Admittance(
+            base_mva=self.base_mva,
+            base_kv=self.base_kv[alive],
+            node_of_bus=np.append(node, -1)[self.node_of_bus],
+            branch_from=node[self.branch_from[stays]],
+            branch_to=node[self.branch_to[stays]],
+            series=self.series[stays],
+            shunt=self.shunt[stays],
+            tap=self.tap[stays],
+            node_shunt=self.node_shunt[alive],
+            source_nodes=node[self.source_nodes],
+            source_pu=self.source_pu,
+            held_nodes=node[self.held_nodes[held]],
+            held_pu=self.held_pu[held],
+            fixed_mva=self.fixed_mva[alive],
+            lines=self.lines.renumbered(row),
+            trafos=self.trafos.renumbered(row),
+            trafos3w=(
+                self.trafos3w[0].renumbered(row),
+                self.trafos3w[1].renumbered(row),
+                self.trafos3w[2].renumbered(row),
+            ),
+        )
 
     def two_port(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Yff, Yft, Ytf, Ytt of each branch: current into a branch = Y times the voltages."""
@@ -100,14 +159,26 @@ class Admittance:
 def convert(net: pandapowerNet) -> Admittance:
     """The electrical model of ``net``.
 
-    Raises NetworkError when no bus is supplied, when a generator holds its voltage (the batch
-    power flow knows loads and sources only) or when an element is not reciprocal.
+    Raises NetworkError when no bus is supplied, when an element is not reciprocal, or when the
+    network holds elements that are not modelled (direct current, power electronics).
     """
+    try:
+        return _convert(net)
+    except NetworkError:
+        raise
+    except Exception as error:  # pandapower says what it does not like in many ways
+        raise NetworkError(
+            f"The network cannot be turned into an electrical model: {error!s:.200}."
+        ) from error
+
+
+def _convert(net: pandapowerNet) -> Admittance:
     _refuse(net)
     ppci = _per_unit(net)
     bus, branch = ppci["bus"], ppci["branch"]
     base_mva = float(ppci["baseMVA"])
     source_nodes, source_pu = _sources(ppci)
+    held_nodes, held_pu = _held(ppci)
     series, shunt, extra = _branch_admittances(branch)
     branch_from = branch[:, idx_brch.F_BUS].real.astype(np.int64)
     branch_to = branch[:, idx_brch.T_BUS].real.astype(np.int64)
@@ -128,22 +199,19 @@ def convert(net: pandapowerNet) -> Admittance:
         node_shunt=node_shunt,
         source_nodes=source_nodes,
         source_pu=source_pu,
+        held_nodes=held_nodes,
+        held_pu=held_pu,
         fixed_mva=_fixed(net, bus, node_of_bus),
         lines=_line_ends(net, ppci, base_mva, base_kv, branch_from, branch_to),
         trafos=_trafo_ends(net, ppci, base_mva, base_kv, branch_from, branch_to),
+        trafos3w=_trafo3w_ends(net, ppci, base_mva, base_kv, branch_from, branch_to),
     )
 
 
 def _refuse(net: pandapowerNet) -> None:
-    if len(net.gen) and (net.gen.in_service & ~net.gen.slack.astype(bool)).any():
-        ids = net.gen.index[net.gen.in_service & ~net.gen.slack.astype(bool)].tolist()
-        raise NetworkError(
-            f"The generators {ids[:5]} hold their voltage, which the batch power flow cannot do; "
-            "give them as static generators (sgen) instead."
-        )
     if not (len(net.ext_grid) and net.ext_grid.in_service.any()) and not len(net.gen):
         raise NetworkError("No bus is supplied: the network has no external grid in service.")
-    for table in ("dcline", "svc", "tcsc", "ssc", "vsc", "xward"):
+    for table in UNSUPPORTED:
         if table in net and len(net[table]) and net[table].in_service.any():
             raise NetworkError(f"The network holds {table} elements, which cannot be calculated.")
 
@@ -164,14 +232,9 @@ def _per_unit(net: pandapowerNet) -> dict:
         recycle=None,
         voltage_depend_loads=False,
     )
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of pandas, about dtypes inside the conversion
-            _, ppci = _pd2ppc(net)
-    except (KeyError, ValueError, IndexError, TypeError, ZeroDivisionError, UserWarning) as error:
-        raise NetworkError(
-            f"The network cannot be turned into an electrical model: {error}."
-        ) from (error)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of pandas, about dtypes inside the conversion
+        _, ppci = _pd2ppc(net)
     if not np.isfinite(ppci["branch"].view(float)).all():
         raise NetworkError("A branch of the network has an impedance that is not a number.")
     result: dict = ppci
@@ -188,6 +251,16 @@ def _sources(ppci: dict) -> tuple[np.ndarray, np.ndarray]:
     return nodes, vm_pu * np.exp(1j * angle)
 
 
+def _held(ppci: dict) -> tuple[np.ndarray, np.ndarray]:
+    """Nodes at which a generator holds the voltage (PV), and the magnitude it holds."""
+    nodes = np.flatnonzero(ppci["bus"][:, idx_bus.BUS_TYPE].real == idx_bus.PV)
+    magnitude = {int(g[0].real): float(g[5].real) for g in ppci["gen"]}
+    held = np.array([magnitude[int(n)] for n in nodes])
+    if not np.isfinite(held).all():
+        raise NetworkError("A generator holds a voltage that is not a number.")
+    return nodes, held
+
+
 def _branch_admittances(branch: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Series and shunt admittance, and what the to end has more in shunt than the from end."""
     if np.any(branch[:, [idx_brch.BR_R_ASYM, idx_brch.BR_X_ASYM]] != 0):
@@ -198,7 +271,7 @@ def _branch_admittances(branch: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.
     series = 1.0 / (branch[:, idx_brch.BR_R] + 1j * branch[:, idx_brch.BR_X])
     shunt = branch[:, idx_brch.BR_G] + 1j * branch[:, idx_brch.BR_B]
     extra = branch[:, idx_brch.BR_G_ASYM] + 1j * branch[:, idx_brch.BR_B_ASYM]
-    if not np.isfinite(series).all():
+    if not np.isfinite(series).all() or not np.isfinite(shunt + extra).all():
         raise NetworkError("A branch of the network has no impedance.")
     return series, shunt, extra
 
@@ -215,14 +288,22 @@ def _fixed(net: pandapowerNet, bus: np.ndarray, node_of_bus: np.ndarray) -> np.n
     """Power at each node that does not come from the load, sgen and storage tables."""
     total = bus[:, idx_bus.PD] + 1j * bus[:, idx_bus.QD]
     position = {int(b): i for i, b in enumerate(net.bus.index)}
-    for table, sign in (("load", 1), ("storage", 1), ("sgen", -1)):
+    # Of generators the model counts the active power only: the reactive one is what it takes.
+    for table, sign, reactive in (
+        ("load", 1, True),
+        ("storage", 1, True),
+        ("sgen", -1, True),
+        ("gen", 1, False),
+    ):
         elements = net[table]
         if not len(elements):
             continue
         node = node_of_bus[[position[int(b)] for b in elements.bus]]
         on = elements.in_service.to_numpy(dtype=bool) & (node >= 0)
-        power = (elements.p_mw + 1j * elements.q_mvar).to_numpy() * elements.scaling.to_numpy()
-        np.subtract.at(total, node[on], sign * power[on])
+        if table == "gen":
+            on &= ~elements.slack.to_numpy(dtype=bool)
+        power = (elements.p_mw + 1j * (elements.q_mvar if reactive else 0.0)).to_numpy()
+        np.subtract.at(total, node[on], (sign * power * elements.scaling.to_numpy())[on])
     return np.where(np.abs(total) < 1e-9, 0.0, total)  # rounding of sums, not an element
 
 
@@ -276,3 +357,30 @@ def _trafo_ends(
     hv = trafo.vn_hv_kv.to_numpy(dtype=float) / base_kv[branch_from[on]]
     lv = trafo.vn_lv_kv.to_numpy(dtype=float) / base_kv[branch_to[on]]
     return Ends(rows, percent * hv, percent * lv)
+
+
+def _trafo3w_ends(
+    net: pandapowerNet,
+    ppci: dict,
+    base_mva: float,
+    base_kv: np.ndarray,
+    branch_from: np.ndarray,
+    branch_to: np.ndarray,
+) -> tuple[Ends, Ends, Ends]:
+    """The high, medium and low voltage side of three-winding transformers; each meets the star
+    point at the end whose scale is 0."""
+    trafo = net.trafo3w
+    count = len(trafo)
+    none = np.full(count, -1), np.zeros(count), np.zeros(count)
+    if not count or "trafo3w" not in net["_pd2ppc_lookups"]["branch"] or not len(branch_from):
+        return Ends(*none), Ends(*none), Ends(*none)
+    rows = _rows(net, ppci, "trafo3w")
+    found = []
+    for number, side in enumerate(("hv", "mv", "lv")):
+        row = rows[number * count : (number + 1) * count]
+        node = (branch_from if side == "hv" else branch_to)[np.maximum(row, 0)]
+        rated = trafo[f"vn_{side}_kv"].to_numpy(dtype=float) / base_kv[node]
+        percent = 100.0 * base_mva * rated / trafo[f"sn_{side}_mva"].to_numpy(dtype=float)
+        outer, star = (percent, np.zeros(count))
+        found.append(Ends(row, outer, star) if side == "hv" else Ends(row, star, outer))
+    return found[0], found[1], found[2]

@@ -22,7 +22,8 @@ class Excess:
     """By how much a limit is exceeded, (time, element), negative where there is room left.
 
     side: +1 for an upper limit, -1 for a lower one. Voltages in pu, loadings in percentage
-    points. What has no limit or is held by the upstream grid stands at minus infinity.
+    points. What has no limit, or a voltage that the upstream grid or a generator holds, stands at
+    minus infinity.
     """
 
     quantity: Quantity
@@ -54,7 +55,7 @@ def excesses(
 ) -> list[Excess]:
     """How far every limit is from being exceeded, for each kind of limit."""
     vm = flow["vm_pu"].values
-    movable = ~network.source_buses & (network.admittance.node_of_bus >= 0)
+    movable = ~network.held_buses & (network.admittance.node_of_bus >= 0)
     line, trafo = loading_limits(network, max_loading_percent)
     low = np.where(movable, network.vm_min_pu - vm, -np.inf)
     high = np.where(movable, vm - network.vm_max_pu, -np.inf)

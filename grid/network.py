@@ -32,6 +32,8 @@ class Network:
     """A network model. ``net`` is pandapower's and stays inside this package and the sandbox."""
 
     net: pandapowerNet = field(repr=False)
+    model: Admittance | None = field(default=None, repr=False)
+    """An electrical model to be used instead of the conversion of ``net``: one with an outage."""
 
     @cached_property
     def buses(self) -> np.ndarray:
@@ -47,6 +49,11 @@ class Network:
     def trafos(self) -> np.ndarray:
         """Identifiers of the two-winding transformers."""
         return np.asarray(self.net.trafo.index.to_numpy())
+
+    @cached_property
+    def trafos3w(self) -> np.ndarray:
+        """Identifiers of the three-winding transformers."""
+        return np.asarray(self.net.trafo3w.index.to_numpy())
 
     @cached_property
     def loads(self) -> np.ndarray:
@@ -68,8 +75,15 @@ class Network:
         return np.asarray(self.net[table].index)
 
     def bus_position(self, table: str) -> np.ndarray:
-        """Position in ``buses`` of the bus of each element of ``table``; shape (element,)."""
-        return np.asarray(self.net.bus.index.get_indexer(self.net[table].bus))
+        """Position in ``buses`` of the bus of each element of ``table``; shape (element,).
+
+        Raises NetworkError for an element at a bus that does not exist.
+        """
+        found = np.asarray(self.net.bus.index.get_indexer(self.net[table].bus))
+        if (found < 0).any():
+            ids = self.net[table].index[found < 0].tolist()
+            raise NetworkError(f"The {table} {ids[:5]} stands at a bus that does not exist.")
+        return found
 
     def in_use(self, table: str) -> np.ndarray:
         """Factor by which an element's power counts: its scaling, 0 out of service or unfed."""
@@ -87,7 +101,7 @@ class Network:
     @cached_property
     def admittance(self) -> Admittance:
         """The electrical model; raises NetworkError when there is none."""
-        return convert(self.net)
+        return convert(self.net) if self.model is None else self.model
 
     @cached_property
     def vm_min_pu(self) -> np.ndarray:
@@ -114,6 +128,12 @@ class Network:
         """Whether a bus is held by the upstream grid, shape (bus,); its voltage is given."""
         node = self.admittance.node_of_bus
         return np.isin(node, self.admittance.source_nodes) & (node >= 0)
+
+    @cached_property
+    def held_buses(self) -> np.ndarray:
+        """Whether the upstream grid or a generator holds a bus's voltage, shape (bus,)."""
+        node = self.admittance.node_of_bus
+        return self.source_buses | (np.isin(node, self.admittance.held_nodes) & (node >= 0))
 
     def geo(self) -> dict[str, pd.DataFrame]:
         """What a drawing needs: ``buses``, ``lines`` and ``trafos`` as tables.
@@ -149,10 +169,15 @@ def read(network_json: str) -> Network:
             net = pandapower.from_json_string(network_json)
     except Exception as error:  # a hostile text may raise anything, and the cause is kept
         raise NetworkError(
-            f"The network model is not readable as pandapower JSON: {_first_line(error)}"
+            f"The network model is not readable as pandapower JSON: {first_line(error)}"
         ) from error
     if not isinstance(net, pandapowerNet):
         raise NetworkError("The network model is JSON, but not a pandapower network.")
+    return checked_tables(net)
+
+
+def checked_tables(net: pandapowerNet) -> Network:
+    """``net`` as a Network; raises NetworkError when a table every network has is missing."""
     needed = ("bus", "line", "trafo", "load", "sgen", "ext_grid")
     missing = [t for t in needed if not isinstance(net.get(t), pd.DataFrame)]
     if missing or not len(net.bus):
@@ -202,6 +227,7 @@ def _point(text: object) -> tuple[float, float]:
     return float("nan"), float("nan")
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """The first line of what a library says, as the end of a sentence."""
     text = str(error).strip().splitlines()
     return (text[0][:200] if text else type(error).__name__).rstrip(".") + "."

@@ -1,5 +1,8 @@
 """AC power flow of many steps at once, by power-grid-model's batch engine.
 
+Networks with voltage-holding generators, which that engine does not know, go through
+``grid.jacobian.solve`` instead.
+
 Only the node voltages are taken from the engine. Branch currents, losses and the exchange with
 the upstream grid follow from them and the admittances, so that everything reported here and
 every sensitivity rests on the same numbers.
@@ -7,6 +10,7 @@ every sensitivity rests on the same numbers.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,10 +22,11 @@ from power_grid_model import (
     PowerGridModel,
     initialize_array,
 )
-from power_grid_model.errors import PowerGridBatchError, PowerGridError
+from power_grid_model.errors import PowerGridError
 
 from core.errors import PowerFlowError
-from grid.admittance import Admittance
+from grid.admittance import Admittance, Ends
+from grid.jacobian import solve as solve_newton
 from grid.network import ELEMENTS, Network
 
 _STIFF_VA = 1e20
@@ -29,6 +34,10 @@ _STIFF_VA = 1e20
 _TOLERANCE_PU = 1e-9
 _RATED_V = 1.0
 """All nodes of the engine share one rated voltage: the admittances are in per unit already."""
+
+
+_VALUES_AT_ONCE = 4_000_000
+"""Complex numbers of a chunk's largest array: 64 MB, whatever the number of steps."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +49,7 @@ class Flows:
     current_to: np.ndarray
 
 
-def run(network: Network, injections: xr.Dataset) -> xr.Dataset:
+def run(network: Network, injections: xr.Dataset, *, detail: bool = False) -> xr.Dataset:
     """The power flow of every step.
 
     injections: any of load_p_mw, load_q_mvar (time, load), sgen_p_mw, sgen_q_mvar (time, sgen),
@@ -52,20 +61,60 @@ def run(network: Network, injections: xr.Dataset) -> xr.Dataset:
     line_p_from_mw (positive into the line at from_bus; time, line); trafo_loading_percent (time,
     trafo); and over time: losses_mw, import_mw and export_mw (both >= 0, of the sum of all
     upstream grids), q_exchange_mvar (positive drawn from upstream).
+    With ``detail`` also line_q_from_mvar, line_p_to_mw, line_q_to_mvar, line_losses_mw,
+    line_losses_mvar (time, line), the same of trafo with hv and lv for from and to, and
+    trafo3w_loading_percent (time, trafo3w); powers are positive into the element.
+
+    Steps are calculated in chunks, so memory grows with what is returned and nothing else.
     Raises PowerFlowError naming the first step without solution, NetworkError for a network that
     cannot be calculated.
     """
-    model = network.admittance
-    drawn_mva = _drawn(network, injections)
-    voltage = _solve(model, drawn_mva, injections["time"].values)
-    into_from, into_to = model.branch_matrices()
-    flows = Flows(voltage, (into_from @ voltage.T).T, (into_to @ voltage.T).T)
-    return _dataset(network, injections["time"].values, flows, drawn_mva)
+    times = injections["time"].values
+    parts: dict[str, list[np.ndarray]] = {}
+    dims: dict[str, tuple[tuple[str, ...], str]] = {}
+    solve = _solver(network.admittance)
+    for first, drawn_mva in _chunks(network, injections):
+        voltage = solve(drawn_mva)
+        _refuse_unsolved(voltage, times[first : first + len(voltage)], first)
+        for name, (over, data, unit) in _columns(network, voltage, drawn_mva, detail).items():
+            parts.setdefault(name, []).append(data)
+            dims[name] = over, unit
+    return xr.Dataset(
+        {
+            name: (over, _joined(parts.pop(name)), {"units": unit})
+            for name, (over, unit) in dims.items()
+        },
+        coords={
+            "time": times,
+            "bus": network.buses,
+            "line": network.lines,
+            "trafo": network.trafos,
+            **({"trafo3w": network.trafos3w} if detail else {}),
+        },
+    )
+
+
+def solved_where_possible(network: Network, drawn_mva: np.ndarray) -> xr.Dataset:
+    """The power flow of scenarios of which some may have no solution: their values are NaN.
+
+    drawn_mva: complex power drawn at each node, (time, node), as ``drawn`` gives it. The result
+    is that of ``run`` over a time that counts the scenarios.
+    """
+    voltage = _solver(network.admittance)(drawn_mva)
+    columns = _columns(network, voltage, drawn_mva, detail=False)
+    return xr.Dataset(
+        {name: (over, data, {"units": unit}) for name, (over, data, unit) in columns.items()},
+        coords={"bus": network.buses, "line": network.lines, "trafo": network.trafos},
+    )
 
 
 def loading_percent(network: Network, table: str, flows: Flows) -> np.ndarray:
     """Loading of ``line`` or ``trafo`` elements by the larger of both ends; (time, element)."""
-    ends = network.admittance.lines if table == "line" else network.admittance.trafos
+    model = network.admittance
+    return _loading(model.lines if table == "line" else model.trafos, flows)
+
+
+def _loading(ends: Ends, flows: Flows) -> np.ndarray:
     if not flows.current_from.shape[1]:
         return np.zeros((len(flows.voltage), len(ends.branch)))
     row = np.maximum(ends.branch, 0)
@@ -74,11 +123,23 @@ def loading_percent(network: Network, table: str, flows: Flows) -> np.ndarray:
     return np.where(ends.branch >= 0, np.maximum(at_from, at_to), 0.0)
 
 
-def _drawn(network: Network, injections: xr.Dataset) -> np.ndarray:
+def _chunks(network: Network, injections: xr.Dataset) -> Iterator[tuple[int, np.ndarray]]:
+    """The first step of each chunk, and the power drawn at each node in its steps."""
+    model = network.admittance
+    steps = max(1, _VALUES_AT_ONCE // max(model.nodes, len(model.series), 1))
+    for first in range(0, max(injections.sizes["time"], 1), steps):
+        yield first, drawn(network, injections.isel(time=slice(first, first + steps)))
+
+
+def _joined(parts: list[np.ndarray]) -> np.ndarray:
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def drawn(network: Network, injections: xr.Dataset) -> np.ndarray:
     """Complex power drawn at each node, in MVA; shape (time, node)."""
     model = network.admittance
     steps = injections.sizes["time"]
-    drawn = np.tile(model.fixed_mva, (steps, 1)).astype(complex)
+    total = np.tile(model.fixed_mva, (steps, 1)).astype(complex)
     for table, sign in ELEMENTS.items():
         factor = network.in_use(table)
         used = np.flatnonzero(factor)
@@ -88,8 +149,10 @@ def _drawn(network: Network, injections: xr.Dataset) -> np.ndarray:
         power = values(network, injections, table, "p_mw") + 1j * values(
             network, injections, table, "q_mvar"
         )
-        np.add.at(drawn.T, node, (-sign * factor[used] * power[:, used]).T)
-    return drawn
+        if not np.isfinite(power[:, used]).all() or not np.isfinite(factor).all():
+            raise PowerFlowError(f"The network's own {table} powers hold one that is no number.")
+        np.add.at(total.T, node, (-sign * factor[used] * power[:, used]).T)
+    return total
 
 
 def values(network: Network, injections: xr.Dataset, table: str, column: str) -> np.ndarray:
@@ -159,64 +222,99 @@ def _engine(model: Admittance) -> PowerGridModel:
     )
 
 
-def _solve(model: Admittance, drawn_mva: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """Complex node voltages in per unit, shape (time, node)."""
-    steps, nodes = drawn_mva.shape
+def _solver(model: Admittance) -> Callable[[np.ndarray], np.ndarray]:
+    """A function from power drawn at each node (MVA) to complex voltages, both (time, node).
+
+    A step without solution is a row of NaN.
+    """
+    if len(model.held_nodes):
+        return lambda drawn_mva: solve_newton(model, drawn_mva)
+    engine = _engine(model)
+    return lambda drawn_mva: _solve_batch(engine, drawn_mva)
+
+
+def _solve_batch(engine: PowerGridModel, drawn_mva: np.ndarray) -> np.ndarray:
     update = {
         "p_specified": np.ascontiguousarray(drawn_mva.real) * 1e6,
         "q_specified": np.ascontiguousarray(drawn_mva.imag) * 1e6,
     }
     try:
-        output = _engine(model).calculate_power_flow(
+        output = engine.calculate_power_flow(
             update_data={ComponentType.sym_load: update},
             error_tolerance=_TOLERANCE_PU,
             output_component_types={ComponentType.node: ["u_pu", "u_angle"]},
+            continue_on_batch_error=True,
         )
-    except PowerGridBatchError as error:
-        first = int(np.min(error.failed_scenarios))
-        raise PowerFlowError(
-            f"The power flow has no solution at step {first} ({times[first]!s:.16} UTC): the "
-            "network cannot carry the power drawn or fed there."
-        ) from error
     except PowerGridError as error:
         raise PowerFlowError(f"The power flow could not be calculated: {error}") from error
     node = output[ComponentType.node]
-    voltage = node["u_pu"] * np.exp(1j * node["u_angle"])
-    return np.asarray(voltage).reshape(steps, nodes)
+    voltage = np.asarray(node["u_pu"] * np.exp(1j * node["u_angle"])).reshape(drawn_mva.shape)
+    if engine.batch_error is not None:
+        voltage[np.asarray(engine.batch_error.failed_scenarios)] = np.nan
+    return voltage
 
 
-def _dataset(
-    network: Network, times: np.ndarray, flows: Flows, drawn_mva: np.ndarray
-) -> xr.Dataset:
+def _refuse_unsolved(voltage: np.ndarray, times: np.ndarray, first: int) -> None:
+    unsolved = np.flatnonzero(np.isnan(voltage).any(axis=1))
+    if len(unsolved):
+        step = int(unsolved[0])
+        raise PowerFlowError(
+            f"The power flow has no solution at step {first + step} ({times[step]!s:.16} UTC): the "
+            "network cannot carry the power drawn or fed there."
+        )
+
+
+Columns = dict[str, tuple[tuple[str, ...], np.ndarray, str]]
+"""Name of a quantity -> its dimensions, values and unit."""
+
+
+def _columns(network: Network, voltage: np.ndarray, drawn_mva: np.ndarray, detail: bool) -> Columns:
     model = network.admittance
+    into_from, into_to = model.branch_matrices()
+    flows = Flows(voltage, (into_from @ voltage.T).T, (into_to @ voltage.T).T)
     node = model.node_of_bus
-    at_bus = np.where(node >= 0, flows.voltage[:, np.maximum(node, 0)], np.nan)
-    s_from = flows.voltage[:, model.branch_from] * np.conj(flows.current_from) * model.base_mva
-    s_to = flows.voltage[:, model.branch_to] * np.conj(flows.current_to) * model.base_mva
-    exchange = _exchange(model, flows.voltage, drawn_mva)
-    row = np.maximum(model.lines.branch, 0)
-    p_from = s_from.real[:, row] if s_from.shape[1] else np.zeros((len(times), len(row)))
+    at_bus = np.where(node >= 0, voltage[:, np.maximum(node, 0)], np.nan)
+    s_from = voltage[:, model.branch_from] * np.conj(flows.current_from) * model.base_mva
+    s_to = voltage[:, model.branch_to] * np.conj(flows.current_to) * model.base_mva
+    exchange = _exchange(model, voltage, drawn_mva)
     over = "time"
-    columns: dict[str, tuple[tuple[str, ...], np.ndarray, str]] = {
+    line_from = _of_elements(model.lines, s_from)
+    columns: Columns = {
         "vm_pu": ((over, "bus"), np.abs(at_bus), "pu"),
         "va_degree": ((over, "bus"), np.rad2deg(np.angle(at_bus)), "deg"),
         "line_loading_percent": ((over, "line"), loading_percent(network, "line", flows), "%"),
         "trafo_loading_percent": ((over, "trafo"), loading_percent(network, "trafo", flows), "%"),
-        "line_p_from_mw": ((over, "line"), np.where(model.lines.branch >= 0, p_from, 0.0), "MW"),
+        "line_p_from_mw": ((over, "line"), line_from.real, "MW"),
         "losses_mw": ((over,), (s_from + s_to).real.sum(axis=1), "MW"),
         "import_mw": ((over,), np.maximum(exchange.real, 0.0), "MW"),
         "export_mw": ((over,), np.maximum(-exchange.real, 0.0), "MW"),
         "q_exchange_mvar": ((over,), exchange.imag, "Mvar"),
     }
-    return xr.Dataset(
-        {name: (dims, data, {"units": unit}) for name, (dims, data, unit) in columns.items()},
-        coords={
-            "time": times,
-            "bus": network.buses,
-            "line": network.lines,
-            "trafo": network.trafos,
-        },
-    )
+    if detail:
+        for table, ends, sides in (
+            ("line", model.lines, ("from", "to")),
+            ("trafo", model.trafos, ("hv", "lv")),
+        ):
+            powers = _of_elements(ends, s_from), _of_elements(ends, s_to)
+            for side, power in zip(sides, powers, strict=True):
+                columns[f"{table}_p_{side}_mw"] = (over, table), power.real, "MW"
+                columns[f"{table}_q_{side}_mvar"] = (over, table), power.imag, "Mvar"
+            lost = powers[0] + powers[1]
+            columns[f"{table}_losses_mw"] = (over, table), lost.real, "MW"
+            columns[f"{table}_losses_mvar"] = (over, table), lost.imag, "Mvar"
+        columns["trafo3w_loading_percent"] = (
+            (over, "trafo3w"),
+            np.max([_loading(ends, flows) for ends in model.trafos3w], axis=0),
+            "%",
+        )
+    return columns
+
+
+def _of_elements(ends: Ends, power: np.ndarray) -> np.ndarray:
+    """Of the power into every branch (time, branch) that of the elements; 0 out of service."""
+    if not power.shape[1]:
+        return np.zeros((len(power), len(ends.branch)), dtype=complex)
+    return np.where(ends.branch >= 0, power[:, np.maximum(ends.branch, 0)], 0.0)
 
 
 def _exchange(model: Admittance, voltage: np.ndarray, drawn_mva: np.ndarray) -> np.ndarray:

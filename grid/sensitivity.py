@@ -3,7 +3,7 @@
 The Newton equations of the power flow, differentiated: with mismatch Jacobian J and a quantity y
 of the state x = (angles, magnitudes), dy/d(P, Q) = J^-T dy/dx. One transposed solve gives the
 answer of one quantity to the power of every bus, so only the rows that are asked for cost
-anything. Reference: MATPOWER Technical Note 2 (Zimmerman, 2010), derivatives in polar form.
+anything.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from scipy import sparse
 from scipy.sparse.linalg import splu
 
 from grid.admittance import Admittance
+from grid.jacobian import derivatives, jacobian
 from grid.network import Network
 
 
@@ -33,8 +34,8 @@ class Quantity(StrEnum):
 class Gradient:
     """Derivatives by the power FED INTO each bus, shape (row, bus), per MW and per Mvar.
 
-    A dead bus has 0; so has the voltage of a bus that the upstream grid holds. Loads and
-    storages are drawn from the bus: turn their sign.
+    A dead bus has 0; so has the voltage of a bus that the upstream grid or a generator holds.
+    Loads and storages are drawn from the bus: turn their sign.
     """
 
     per_mw: np.ndarray
@@ -91,55 +92,45 @@ def _voltages(
 
 @dataclass(frozen=True)
 class _Point:
-    """One operating point with its factorised Jacobian; free: nodes whose voltage may move."""
+    """One operating point with its factorised Jacobian, and the nodes whose angle or magnitude
+    may move."""
 
     model: Admittance
     voltage: np.ndarray
-    free: np.ndarray
+    angles: np.ndarray
+    sizes: np.ndarray
     by_angle: sparse.csr_matrix
     by_magnitude: sparse.csr_matrix
-    jacobian: object
+    factors: object
 
     @classmethod
     def at(cls, model: Admittance, matrix: sparse.csr_matrix, voltage: np.ndarray) -> _Point:
-        free = np.setdiff1d(np.arange(model.nodes), model.source_nodes)
-        unit = voltage / np.abs(voltage)
-        current = np.conj(matrix @ voltage)
-        diagonal = sparse.diags_array
-        by_magnitude = sparse.csr_matrix(
-            diagonal(voltage) @ (matrix @ diagonal(unit)).conjugate() + diagonal(current * unit)
-        )
-        by_angle = sparse.csr_matrix(
-            1j
-            * diagonal(voltage)
-            @ (diagonal(np.conj(current)) - matrix @ diagonal(voltage)).conjugate()
-        )
-        angle, size = by_angle[free][:, free], by_magnitude[free][:, free]
-        jacobian = sparse.block_array([[angle.real, size.real], [angle.imag, size.imag]])
-        lu = splu(jacobian.tocsc()) if len(free) else None
-        return cls(model, voltage, free, by_angle, by_magnitude, lu)
+        by_angle, by_magnitude = derivatives(matrix, voltage)
+        angles, sizes = model.angle_nodes, model.size_nodes
+        lu = splu(jacobian(model, by_angle, by_magnitude)) if len(angles) else None
+        return cls(model, voltage, angles, sizes, by_angle, by_magnitude, lu)
 
     def answers(self, quantity: Quantity, elements: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Derivatives by active and reactive power fed into each node; each (row, node)."""
         by_state, at_source = self._by_state(quantity, elements)
-        count, free = len(elements), len(self.free)
+        count, angles = len(elements), len(self.angles)
         per_mw = np.zeros((count, self.model.nodes))
         per_mvar = np.zeros_like(per_mw)
-        if free:
-            solved = self.jacobian.solve(np.ascontiguousarray(by_state.T), trans="T").T  # type: ignore[attr-defined]
-            per_mw[:, self.free] = solved[:, :free] / self.model.base_mva
-            per_mvar[:, self.free] = solved[:, free:] / self.model.base_mva
+        if angles:
+            solved = self.factors.solve(np.ascontiguousarray(by_state.T), trans="T").T  # type: ignore[attr-defined]
+            per_mw[:, self.angles] = solved[:, :angles] / self.model.base_mva
+            per_mvar[:, self.sizes] = solved[:, angles:] / self.model.base_mva
         per_mw[:, self.model.source_nodes] = at_source
         return per_mw, per_mvar
 
     def _by_state(self, quantity: Quantity, elements: np.ndarray) -> tuple[np.ndarray, float]:
-        """Derivatives by (angles, magnitudes) of the free nodes, and by power at the source."""
+        """Derivatives by the unknown angles and magnitudes, and by power at the source."""
         if quantity is Quantity.VM_PU:
             return self._voltage_rows(elements), 0.0
         if quantity is Quantity.EXCHANGE:
             source = self.model.source_nodes
-            angle = self.by_angle[source][:, self.free].sum(axis=0)
-            size = self.by_magnitude[source][:, self.free].sum(axis=0)
+            angle = self.by_angle[source][:, self.angles].sum(axis=0)
+            size = self.by_magnitude[source][:, self.sizes].sum(axis=0)
             row = np.concatenate([np.asarray(angle).ravel(), np.asarray(size).ravel()]).real
             return np.tile(row * self.model.base_mva, (len(elements), 1)), -1.0
         return self._loading_rows(quantity, elements), 0.0
@@ -147,11 +138,11 @@ class _Point:
     def _voltage_rows(self, buses: np.ndarray) -> np.ndarray:
         node = self.model.node_of_bus[buses]
         position = np.full(self.model.nodes, -1)
-        position[self.free] = np.arange(len(self.free))
-        rows = np.zeros((len(buses), 2 * len(self.free)))
+        position[self.sizes] = np.arange(len(self.sizes))
+        rows = np.zeros((len(buses), len(self.angles) + len(self.sizes)))
         at = np.where(node >= 0, position[np.maximum(node, 0)], -1)
         held = at >= 0
-        rows[np.flatnonzero(held), len(self.free) + at[held]] = 1.0
+        rows[np.flatnonzero(held), len(self.angles) + at[held]] = 1.0
         return rows
 
     def _loading_rows(self, quantity: Quantity, elements: np.ndarray) -> np.ndarray:
@@ -159,7 +150,7 @@ class _Point:
         model = self.model
         ends = model.lines if quantity is Quantity.LINE_LOADING else model.trafos
         y_ff, y_ft, y_tf, y_tt = model.two_port()
-        rows = np.zeros((len(elements), 2 * len(self.free)))
+        rows = np.zeros((len(elements), len(self.angles) + len(self.sizes)))
         for i, element in enumerate(elements):
             branch = int(ends.branch[element])
             if branch < 0:
@@ -183,5 +174,5 @@ class _Point:
             for node, v, y in ((f, v_f, y_f), (t, v_t, y_t)):
                 dense[0, node] += (direction * y * 1j * v).real
                 dense[1, node] += (direction * y * v / abs(v)).real
-            rows[i] = dense[:, self.free].ravel()
+            rows[i] = np.concatenate([dense[0, self.angles], dense[1, self.sizes]])
         return rows

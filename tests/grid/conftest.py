@@ -66,7 +66,7 @@ def judge():
             net[table][column] = values.values[step]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            pandapower.runpp(net, tolerance_mva=1e-9)
+            pandapower.runpp(net, tolerance_mva=1e-9, numba=False)  # compiling takes longer
         return net
 
     return run

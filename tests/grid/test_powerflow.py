@@ -9,6 +9,7 @@ import pytest
 import xarray as xr
 
 from core.errors import NetworkError, PowerFlowError
+from grid import powerflow
 from grid.network import Network, read
 from grid.powerflow import run
 
@@ -176,10 +177,79 @@ def test_values_that_are_no_numbers_are_refused(simbench_case):
 
 def test_what_cannot_be_calculated_is_said():
     net = awkward()
-    pandapower.create_gen(net, 3, p_mw=1.0, vm_pu=1.0)
-    with pytest.raises(NetworkError, match=r"generators \[0\] hold their voltage"):
-        run(Network(net), at_rest())
-    net = awkward()
     net.ext_grid["in_service"] = False
     with pytest.raises(NetworkError, match="external grid"):
         run(Network(net), at_rest())
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("case", ["case9", "case14", "case118", "case300"])
+def test_generators_that_hold_their_voltage(judge, case):
+    """IEEE cases, with up to 68 of them; reactive limits are ignored as pandapower does."""
+    network = Network(getattr(pandapower.networks, case)())
+    assert len(network.admittance.held_nodes) == network.net.gen.bus.nunique()
+    assert_same(run(network, at_rest()), judge(network, at_rest(), 0), 0)
+
+
+def test_the_published_solution_of_case9():
+    """MATPOWER User's Manual 8.0, the power flow of case9: voltages of buses 4 to 9."""
+    flow = run(Network(pandapower.networks.case9()), at_rest())
+    np.testing.assert_allclose(
+        flow.vm_pu.values[0, 3:], [0.987, 0.975, 1.003, 0.986, 0.996, 0.958], atol=5e-4
+    )
+    np.testing.assert_allclose(
+        flow.va_degree.values[0, 3:], [-2.407, -4.017, 1.926, 0.622, 3.799, -4.350], atol=5e-3
+    )
+    assert flow.losses_mw.item() == pytest.approx(4.955, abs=5e-3)
+
+
+def test_every_branch_end_and_loss(judge):
+    """The detailed result of awkward elements and of three windings, against pandapower's."""
+    for net in (awkward(), _three_windings()):
+        network = Network(net)
+        flow = run(network, at_rest(), detail=True)
+        told = judge(network, at_rest(), 0)
+        for table, sides in (("line", ("from", "to")), ("trafo", ("hv", "lv"))):
+            for unit, power in (("mw", "p"), ("mvar", "q")):
+                for side in sides:
+                    name = f"{power}_{side}_{unit}"
+                    np.testing.assert_allclose(
+                        flow[f"{table}_{name}"].values[0],
+                        told[f"res_{table}"][name].fillna(0),
+                        atol=1e-6,
+                    )
+                np.testing.assert_allclose(
+                    flow[f"{table}_losses_{unit}"].values[0],
+                    told[f"res_{table}"][f"{power}l_{unit}"].fillna(0),
+                    atol=1e-6,
+                )
+        np.testing.assert_allclose(
+            flow.trafo3w_loading_percent.values[0],
+            told.res_trafo3w.loading_percent.to_numpy(dtype=float),
+            atol=1e-4,
+        )
+
+
+def _three_windings() -> pandapower.pandapowerNet:
+    net = pandapower.create_empty_network()
+    hv, mv, lv = (pandapower.create_bus(net, kv) for kv in (110, 20, 10))
+    pandapower.create_ext_grid(net, hv)
+    pandapower.create_transformer3w(net, hv, mv, lv, "63/25/38 MVA 110/20/10 kV")
+    pandapower.create_load(net, mv, 20.0, 5.0)
+    pandapower.create_load(net, lv, 9.0, 3.0)
+    return net
+
+
+def test_chunks_give_what_one_calculation_gives(monkeypatch):
+    network = Network(awkward())
+    times = ONE_STEP[0] + np.arange(7) * np.timedelta64(15, "m")
+    load = np.linspace(0.2, 3.0, 7)[:, None] * network.net.load.p_mw.to_numpy()
+    load[:, -1] = 0.0
+    injections = xr.Dataset({"load_p_mw": (("time", "load"), load)}, coords={"time": times})
+    whole = run(network, injections, detail=True)
+    monkeypatch.setattr(powerflow, "_VALUES_AT_ONCE", 3 * network.admittance.nodes)
+    xr.testing.assert_allclose(run(network, injections, detail=True), whole, rtol=1e-12)
+    injections["load_p_mw"][5:] *= 100.0
+    with pytest.raises(PowerFlowError, match="step 5"):
+        run(network, injections)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pandapower.networks
 import pytest
+import xarray as xr
 
+from grid.network import Network
 from grid.powerflow import run
 from grid.sensitivity import Quantity, gradients
 
@@ -53,3 +56,36 @@ def test_what_the_upstream_grid_holds_does_not_move(simbench_case):
     exchange = gradients(network, flow, Quantity.EXCHANGE, np.array([0]))
     assert exchange.per_mw[0, source] == -1.0
     assert np.all((exchange.per_mw < -0.8) & (exchange.per_mw > -1.2))
+
+
+@pytest.mark.parametrize("power", ["p_mw", "q_mvar"])
+def test_gradients_where_generators_hold_voltages(power):
+    """IEEE 14: the voltages of four buses are held; reactive power fed there changes nothing."""
+    network = Network(pandapower.networks.case14())
+    own, h = network.net.load[power].to_numpy(), 1e-2
+    moves = h * np.vstack([np.zeros(len(own)), np.eye(len(own)), -np.eye(len(own))])
+    injections = xr.Dataset(
+        {f"load_{power}": (("time", "load"), own - moves)},
+        coords={"time": np.arange(len(moves)).astype("datetime64[h]")},
+    )
+    flow = run(network, injections)
+    for quantity, elements in {
+        Quantity.VM_PU: [3, 8, 13],
+        Quantity.LINE_LOADING: [0, 6, 14],
+        Quantity.TRAFO_LOADING: [0, 2, 4],
+        Quantity.EXCHANGE: None,
+    }.items():
+        where = None if elements is None else np.array(elements)
+        found = gradients(network, flow, quantity, np.zeros(3, dtype=int), where)
+        slopes = found.per_mw if power == "p_mw" else found.per_mvar
+        if elements is None:
+            values = np.tile((flow.import_mw - flow.export_mw).values[:, None], (1, 3))
+        else:
+            values = flow[quantity.value].values[:, elements]
+        up, down = values[1 : 1 + len(own)], values[1 + len(own) :]
+        at_loads = slopes[:, network.bus_position("load")]
+        np.testing.assert_allclose(
+            ((up - down) / (2 * h)).T, at_loads, rtol=1e-4, atol=2e-6, err_msg=quantity
+        )
+        if power == "q_mvar":
+            assert not slopes[:, network.held_buses].any()
