@@ -13,12 +13,14 @@ from app.plankinds import INTRADAY, WHAT_IF
 from app.planning import Horizon, Made, run_plan
 from app.wiring import City
 from core.errors import ConfigurationError, StoreError
+from core.findings import Finding
 from core.sites import Asset, AssetKind
 from core.timeaxis import from_datetime64
 from grid import der
 from grid.der import Conditions
 from grid.extension import with_storage
 from grid.network import Network
+from grid.outages import with_outages
 from optimization import whatif
 from optimization.problem import DispatchProblem
 from store import runs
@@ -29,11 +31,12 @@ NEW_BATTERY = "what-if-battery"
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One thing that is different: how, and in words."""
+    """One thing that is different: how, and in words. findings: what a reader should know of it."""
 
     apply: Callable[[DispatchProblem], DispatchProblem]
     text_en: str
     text_zh: str
+    findings: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +113,40 @@ def growth(kind: AssetKind, factor: float, name_en: str, name_zh: str) -> Change
     )
 
 
+def outage(
+    network: Network,
+    *,
+    lines: Sequence[int] = (),
+    trafos: Sequence[int] = (),
+    open_switches: Sequence[int] = (),
+    close_switches: Sequence[int] = (),
+) -> Change:
+    """Elements out of service and switches turned; to be the first of changes to the grid.
+
+    Raises NetworkError for an element that the network does not have.
+    """
+    changed, findings = with_outages(
+        network,
+        lines=lines,
+        trafos=trafos,
+        open_switches=open_switches,
+        close_switches=close_switches,
+    )
+    parts = (
+        ("without line", "停运线路", lines),
+        ("without transformer", "停运变压器", trafos),
+        ("switch open", "断开开关", open_switches),
+        ("switch closed", "合上开关", close_switches),
+    )
+    named = [(en, zh, ", ".join(map(str, ids))) for en, zh, ids in parts if ids]
+    return Change(
+        lambda problem: whatif.on_network(problem, changed),
+        ", ".join(f"{en} {ids}" for en, _, ids in named),
+        "，".join(f"{zh} {ids}" for _, zh, ids in named),
+        tuple(findings),
+    )
+
+
 def battery(bus: int, p_max_mw: float, e_max_mwh: float) -> Change:
     """A battery more, at ``bus`` of the network, half full at the beginning."""
 
@@ -162,6 +199,7 @@ def run(
             "base_run": base.id,
             "title_en": ", ".join(one.text_en for one in changes),
             "title_zh": "，".join(one.text_zh for one in changes),
+            "findings": [str(finding) for one in changes for finding in one.findings],
         }
     }
     made = run_plan(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -36,6 +37,18 @@ def command(
     carbon: Annotated[
         float | None, typer.Option(help="Another carbon price, CNY for each tonne CO2e.")
     ] = None,
+    line: Annotated[
+        list[int] | None, typer.Option(help="A line out of service, by its number; repeat.")
+    ] = None,
+    trafo: Annotated[
+        list[int] | None, typer.Option(help="A transformer out of service; repeat.")
+    ] = None,
+    open_switch: Annotated[
+        list[int] | None, typer.Option(help="A switch that is opened; repeat.")
+    ] = None,
+    close_switch: Annotated[
+        list[int] | None, typer.Option(help="A switch that is closed; repeat.")
+    ] = None,
     pv: Annotated[float | None, typer.Option(help="So many times the PV, where it stands.")] = None,
     ev: Annotated[
         float | None, typer.Option(help="So many times the charging of vehicles.")
@@ -48,13 +61,26 @@ def command(
     The copy knows what the run it starts from knew. Exit code 2 when its plan is not optimal or
     limits stay violated.
     """
-    changes = _changes(tariff_factor, tariff, carbon, pv, ev, battery)
+    changes = _changes(tariff_factor, tariff, carbon, pv, ev)
+    more = [whatifs.battery(*_sizes(battery))] if battery else []
     with open_database(settings.load()) as database:
         city = load_city(database)
+        network = network_of(city)
+        if line or trafo or open_switch or close_switch:
+            changes.append(
+                whatifs.outage(
+                    network,
+                    lines=line or (),
+                    trafos=trafo or (),
+                    open_switches=open_switch or (),
+                    close_switches=close_switch or (),
+                )
+            )
+        changes += more
         with console.status("Planning ...") as shown:
             outcome = whatifs.run(
                 city,
-                network_of(city),
+                network,
                 changes,
                 base_run=base,
                 progress=lambda text: shown.update(text),
@@ -68,12 +94,13 @@ def command(
                 "base_run": outcome.base.id,
                 "simulated": city.site.simulated,
                 "title": title,
+                "findings": [str(f) for change in changes for f in change.findings],
                 "base": outcome.base.summary["planned"],
                 **plan.summary(),
             }
         )
     else:
-        _show(outcome, title)
+        _show(outcome, title, [str(f) for change in changes for f in change.findings])
     if plan.status is not Status.OPTIMAL or plan.violations:
         sys.exit(2)
 
@@ -84,7 +111,6 @@ def _changes(
     carbon: float | None,
     pv: float | None,
     ev: float | None,
-    battery: str,
 ) -> list[Change]:
     found = []
     if tariff is not None:
@@ -97,8 +123,6 @@ def _changes(
         found.append(whatifs.growth(AssetKind.PV, pv, "PV", "光伏"))
     if ev is not None:
         found.append(whatifs.growth(AssetKind.EV_CHARGER, ev, "EV charging", "电动汽车充电"))
-    if battery:
-        found.append(whatifs.battery(*_sizes(battery)))
     return found
 
 
@@ -112,7 +136,7 @@ def _sizes(text: str) -> tuple[int, float, float]:
         ) from error
 
 
-def _show(outcome: Outcome, title: str) -> None:
+def _show(outcome: Outcome, title: str, findings: Sequence[str]) -> None:
     before, plan = outcome.base.summary["planned"], outcome.made.plan
     after = plan.summary()["planned"] or {}
     rows = []
@@ -126,5 +150,5 @@ def _show(outcome: Outcome, title: str) -> None:
         rows,
     )
     console.print(f"Status {plan.status}; nobody follows it.")
-    for finding in plan.violations:
+    for finding in (*findings, *map(str, plan.violations)):
         console.print(f"  {finding}", markup=False)

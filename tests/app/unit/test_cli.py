@@ -372,8 +372,12 @@ def test_a_city_with_another_tariff_and_a_battery_is_compared_and_never_followed
     shown = run("whatif", "--base", base, "--tariff-factor", 2)
     assert shown.code == 0, shown.err
     assert "What if: import tariff × 2" in shown.out
+    # The only line is lost: the findings say who is in the dark by it.
+    lost = json.loads(run("whatif", "--base", base, "--line", 0, "--json").out)
+    assert lost["title"] == "without line 0"
+    assert any("dark" in finding for finding in lost["findings"])
     with installed.database.connection() as connection:
-        kept = runs.recent(connection, 5, ["what_if"])
+        kept = runs.recent(connection, 5, ["what_if"])[1:]
         followed = runs.in_force(connection, "intraday", yesterday, now)
         sent = setpoints.newest(connection)
     assert [r.summary["what_if"]["base_run"] for r in kept] == [base, base]
@@ -391,6 +395,7 @@ def test_a_city_with_another_tariff_and_a_battery_is_compared_and_never_followed
         (("--base", 99_999, "--pv", 2), "There is no run 99999 to start from"),
         (("--battery", "12"), "write BUS:MW:MWH"),
         (("--tariff", "nowhere.csv"), "nowhere.csv cannot be read"),
+        (("--line", 7), "The network has no line 7"),
     ],
 )
 def test_a_what_if_of_no_use_is_one_sentence(

@@ -230,7 +230,7 @@ def test_a_scheduler_killed_in_the_middle_leaves_a_plan_in_force(
     (before,) = stored(city)
     at = now + QUARTER_HOUR
     killed = program(PLAN.format(where=where), database_url, broker.port, at.isoformat())
-    assert killed.wait(120) == -signal.SIGKILL, killed.stderr.read() if killed.stderr else ""
+    assert killed.wait(600) == -signal.SIGKILL, killed.stderr.read() if killed.stderr else ""
     assert [run.state for run in stored(city)] == [left, "optimal"]
     # Devices still have the plan before: it goes on for hours, and tells them what comes then.
     held = retained(broker, 2)[f"{TOPIC}/battery-000"]
