@@ -25,12 +25,12 @@ def card(scene: Scene) -> Component:
         return {"field": field, "headerName": words(f"devices.{field}"), "width": width, **more}
 
     columns = [
-        column("name", 170),
+        column("name", 240),
         {**column("state", 190, cellRenderer="Steered"), "field": "word"},
-        column("asked", 120, type="rightAligned"),
+        column("asked", 110, type="rightAligned"),
         column("measured", 120, type="rightAligned"),
         column("difference", 120, type="rightAligned"),
-        column("until", 110),
+        column("until", 130),
         column("then", 150),
         column("why", 240, flex=1, minWidth=240, tooltipField="why"),
     ]

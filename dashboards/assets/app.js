@@ -98,12 +98,6 @@
 
   let chosenStep = null; // the label of a step that somebody chose; it is kept when a new plan comes
 
-  function stepOf(data, value, moved) {
-    if (moved && data.labels[value] !== undefined) { chosenStep = data.labels[value] === data.labels[data.now] ? null : data.labels[value]; return value; }
-    const kept = chosenStep === null ? -1 : data.labels.indexOf(chosenStep);
-    return kept >= 0 ? kept : data.now;
-  }
-
   const known = (v) => v !== null && v !== undefined;
   const over = (value, limit) => known(limit) && value > limit + 0.1;
 
@@ -189,12 +183,17 @@
       setTitle: (title) => { if (title) document.title = title; return title; },
       openDialog: (clicks) => Boolean(clicks),
       nothingSelected: (rows) => !(rows && rows.length),
-      networkAt: (data, value) => {
+      networkNew: (data) => {
         const no = window.dash_clientside.no_update;
         if (!data || !data.labels) return [no, "", no, no, no];
-        const moved = window.dash_clientside.callback_context.triggered.some((t) => t.prop_id.endsWith(".value"));
-        const step = stepOf(data, value, moved && value !== null);
-        return [networkFigure(data, step), stepSentence(data, step), step === value ? no : step, data.labels.length - 1, data.marks];
+        const kept = chosenStep === null ? -1 : data.labels.indexOf(chosenStep), step = kept >= 0 ? kept : data.now;
+        return [networkFigure(data, step), stepSentence(data, step), step, data.labels.length - 1, data.marks];
+      },
+      networkMoved: (step, data) => {
+        const no = window.dash_clientside.no_update;
+        if (!data || !data.labels || data.labels[step] === undefined) return [no, no];
+        chosenStep = step === data.now ? null : data.labels[step];
+        return [networkFigure(data, step), stepSentence(data, step)];
       },
       chartTable: (clicks, shown) => {
         const id = triggered();

@@ -1,7 +1,7 @@
 """The network at every step of a plan: lines and transformers by loading, buses by voltage.
 
-The browser draws it (``networkAt`` in assets/app.js) from one piece of data, so that moving through
-the steps asks the server nothing.
+The browser draws it (``networkFigure`` in assets/app.js) from one piece of data, so that moving
+through the steps asks the server nothing.
 """
 
 from __future__ import annotations

@@ -631,16 +631,7 @@ def _run_row(scene: Scene, run: Any) -> dict[str, Any]:
 
 def register(desk: Desk) -> None:
     """The buttons that ask for a plan, and that decide on one; the map's slider."""
-    desk.app.clientside_callback(
-        ClientsideFunction(namespace="verdigrid", function_name="networkAt"),
-        Output(parts.chart_id(NAME, NETWORK), "figure"),
-        Output("dispatch-step-text", "children"),
-        Output("dispatch-step", "value"),
-        Output("dispatch-step", "max"),
-        Output("dispatch-step", "marks"),
-        Input("dispatch-flow", "data"),
-        Input("dispatch-step", "value"),
-    )
+    _register_network(desk)
     _register_decision(desk)
 
     @guarded(
@@ -662,6 +653,28 @@ def register(desk: Desk) -> None:
         except StoreError as error:
             return parts.sentence(words("dispatch.not_requested", reason=error), "critical"), clicks
         return parts.sentence(words("dispatch.requested", run=run_id), "notice"), clicks
+
+
+def _register_network(desk: Desk) -> None:
+    """Two callbacks: a slider that waited for the page's refresh would be a slow one."""
+    figure, text = parts.chart_id(NAME, NETWORK), "dispatch-step-text"
+    desk.app.clientside_callback(
+        ClientsideFunction(namespace="verdigrid", function_name="networkNew"),
+        Output(figure, "figure"),
+        Output(text, "children"),
+        Output("dispatch-step", "value"),
+        Output("dispatch-step", "max"),
+        Output("dispatch-step", "marks"),
+        Input("dispatch-flow", "data"),
+    )
+    desk.app.clientside_callback(
+        ClientsideFunction(namespace="verdigrid", function_name="networkMoved"),
+        Output(figure, "figure", allow_duplicate=True),
+        Output(text, "children", allow_duplicate=True),
+        Input("dispatch-step", "value"),
+        State("dispatch-flow", "data"),
+        prevent_initial_call=True,
+    )
 
 
 def _register_decision(desk: Desk) -> None:

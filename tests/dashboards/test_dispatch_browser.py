@@ -210,7 +210,7 @@ def test_an_operator_approves_with_a_comment_by_keyboard(visit: Open, desk: Any)
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     expect(page.locator("#dispatch-job")).to_contain_text(f"Run {waiting} is approved")
-    expect(card).to_be_hidden(timeout=10_000)
+    expect(card).to_be_hidden()
     assert desk.asked[-1] == ("approve", "li", waiting, "For the evening peak.")
     with desk.database.connection() as connection:
         decided = runs.decision(connection, waiting)
