@@ -44,6 +44,7 @@ COMMANDS = {
     "series": Command("series", "Series: search, who is online, gaps, corrections."),
     "site": Command("site", "The description of the city: load, export, show."),
     "store": Command("store", "Readings at rest: size, roll-ups, how long they are kept."),
+    "grid": Command("grid", "Network models: import, check, power flow, hosting capacity."),
     "serve": Command("serve", "Serve the web application, until SIGTERM."),
     "schedule": Command("schedule", "Run the jobs of the city, until SIGTERM."),
     "supervise": Command("supervise", "Keep every process running.", hidden=True),

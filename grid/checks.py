@@ -311,7 +311,7 @@ def _parallel(net: pandapowerNet) -> Iterator[Finding]:
     if len(trafo) < 2:
         return
     closed = net.switch.closed.to_numpy(dtype=bool)
-    joined = nx.Graph()
+    joined: nx.Graph = nx.Graph()
     joined.add_nodes_from(net.bus.index)
     ties = net.switch[(net.switch.et == "b").to_numpy() & closed]
     joined.add_edges_from(zip(ties.bus, ties.element, strict=True))

@@ -27,6 +27,25 @@ ELEMENTS: Mapping[str, int] = MappingProxyType({"load": -1, "storage": -1, "sgen
 """Tables of injections, and the sign that makes their power count as fed into the bus."""
 
 
+_COLUMNS: Mapping[str, str] = MappingProxyType(
+    {
+        "bus": "vn_kv in_service",
+        "line": "from_bus to_bus length_km r_ohm_per_km x_ohm_per_km c_nf_per_km max_i_ka df "
+        "parallel in_service",
+        "trafo": "hv_bus lv_bus sn_mva vn_hv_kv vn_lv_kv vk_percent vkr_percent pfe_kw i0_percent "
+        "shift_degree df parallel in_service",
+        "load": "bus p_mw q_mvar scaling in_service",
+        "sgen": "bus p_mw q_mvar scaling in_service",
+        "storage": "bus p_mw q_mvar scaling in_service",
+        "gen": "bus p_mw vm_pu scaling slack in_service",
+        "ext_grid": "bus vm_pu va_degree in_service",
+        "switch": "bus element et closed",
+        "shunt": "bus p_mw q_mvar in_service",
+    }
+)
+"""What a table that holds anything must say."""
+
+
 @dataclass(frozen=True, eq=False)
 class Network:
     """A network model. ``net`` is pandapower's and stays inside this package and the sandbox."""
@@ -183,6 +202,17 @@ def checked_tables(net: pandapowerNet) -> Network:
     if missing or not len(net.bus):
         what = f"the table {missing[0]}" if missing else "any bus"
         raise NetworkError(f"The network model lacks {what}.")
+    for table, empty in pandapower.create_empty_network().items():
+        if isinstance(empty, pd.DataFrame) and not table.startswith(("_", "res_")):
+            given = net.get(table)
+            if not isinstance(given, pd.DataFrame) or not len(given):
+                net[table] = empty
+    for table, columns in _COLUMNS.items():
+        absent = [c for c in columns.split() if c not in net[table].columns]
+        if absent and len(net[table]):
+            raise NetworkError(f"The table {table} of the network lacks the column {absent[0]}.")
+        if "name" not in net[table].columns:
+            net[table]["name"] = None
     return Network(net)
 
 

@@ -7,6 +7,7 @@ converting the network again for each of them.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -31,7 +32,7 @@ def with_outages(
     The findings name the buses that become dark by it, and the loads, static generators and
     storages there. Raises NetworkError for an element that does not exist.
     """
-    net = network.net.deepcopy()
+    net = copy.deepcopy(network.net)
     for table, field, state, ids in (
         ("line", "in_service", False, lines),
         ("trafo", "in_service", False, trafos),

@@ -71,6 +71,24 @@ def gradients(
     return Gradient(per_mw[:, at_bus] * alive, per_mvar[:, at_bus] * alive)
 
 
+def voltages_after(network: Network, flow: xr.Dataset, more_mva: np.ndarray) -> np.ndarray:
+    """Voltage magnitudes, (time, bus) in pu, that the slopes around ``flow`` promise.
+
+    more_mva: complex power fed into each node beyond that of ``flow``, (time, node), as the
+    difference of two ``powerflow.drawn``. NaN at dead buses.
+    """
+    model = network.admittance
+    alive = np.flatnonzero(model.node_of_bus >= 0)
+    nodes, one_bus = np.unique(model.node_of_bus[alive], return_index=True)
+    buses = alive[one_bus]  # one bus of each node, so that its power counts once
+    promised = np.array(flow["vm_pu"].values)
+    for step, more in enumerate(more_mva[:, nodes]):
+        slopes = gradients(network, flow, Quantity.VM_PU, np.full(len(alive), step), alive)
+        promised[step, alive] += slopes.per_mw[:, buses] @ more.real
+        promised[step, alive] += slopes.per_mvar[:, buses] @ more.imag
+    return promised
+
+
 def _voltages(
     network: Network, flow: xr.Dataset, steps: np.ndarray, matrix: sparse.csr_matrix
 ) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from typing import Any, cast
 
 import numpy as np
 from scipy.io import loadmat, savemat
@@ -21,7 +22,8 @@ def read(data: bytes) -> Network:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            values = loadmat(io.BytesIO(data), squeeze_me=False, struct_as_record=True)
+            # A stream is documented, the type annotations know paths only; so with savemat.
+            values = loadmat(cast(Any, io.BytesIO(data)), struct_as_record=True)
     except Exception as error:  # a hostile file may raise anything, and the cause is kept
         raise NetworkError(
             f"The file is not readable as a MATLAB file: {first_line(error)}"
@@ -55,5 +57,5 @@ def write(network: Network) -> bytes:
         "bus_name": names,
     }
     target = io.BytesIO()
-    savemat(target, {"mpc": struct})
+    savemat(cast(Any, target), {"mpc": struct})
     return target.getvalue()

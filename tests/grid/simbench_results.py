@@ -8,6 +8,7 @@ options. Origin: Meinecke et al., SimBench, Energies 13 (2020) 3290, data under 
 
 from __future__ import annotations
 
+import copy
 import sys
 import warnings
 from pathlib import Path
@@ -43,7 +44,7 @@ def make(code: str) -> None:
     spread = np.random.default_rng(2016).integers(0, len(load), 4)
     steps = np.sort([int(np.argmax(balance)), int(np.argmin(balance)), *spread])
     day = year.isel(time=steps)
-    net = network.net.deepcopy()
+    net = copy.deepcopy(network.net)
     results: dict[str, list[np.ndarray]] = {}
     for step in range(len(steps)):
         if len(net.storage):
@@ -56,7 +57,7 @@ def make(code: str) -> None:
             for column in columns:
                 values = net[f"res_{table}"][column].to_numpy(dtype=float)
                 results.setdefault(f"res_{table}_{column}", []).append(values)
-    kept = network.net.deepcopy()
+    kept = copy.deepcopy(network.net)
     for kind in kept.std_types:
         kept.std_types[kind] = {}
     text = pandapower.to_json(kept, None, indent=None)
@@ -74,4 +75,4 @@ if __name__ == "__main__":
     warnings.simplefilter("ignore")  # of pandas, about what simbench does with dtypes
     for wanted in sys.argv[1:] or CODES:
         make(wanted)
-        print(wanted)
+        sys.stdout.write(f"{wanted}\n")

@@ -46,7 +46,7 @@ def test_what_becomes_dark_is_named(network):
         with_outages(network, lines=[99])
     with pytest.raises(NetworkError, match="no switch 77"):
         with_outages(network, open_switches=[77])
-    assert after.admittance.nodes == network.admittance.nodes - 9
+    assert (after.admittance.node_of_bus >= 0).sum() == len(network.buses) - 9
 
 
 def test_every_single_outage_is_what_a_converted_network_says(network, two_steps):
@@ -64,7 +64,7 @@ def test_every_single_outage_is_what_a_converted_network_says(network, two_steps
             flow.line_loading_percent.max().item(), abs=1e-6
         )
         worst = flow.line_loading_percent.max("time")
-        assert row.line.item() == network.lines[int(worst.argmax())]
+        assert row.line.item() == network.lines[int(worst.values.argmax())]
         assert row.dark_buses.item() == sum(len(f.ids) for f in dark if f.component == "bus")
         loads = [i for f in dark if f.component == "load" for i in f.ids]
         assert row.dark_mw.item() == pytest.approx(network.net.load.p_mw[loads].sum())
