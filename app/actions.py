@@ -5,23 +5,48 @@ A solve never runs in the web process: it would hold up every page.
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
+from datetime import datetime
+
 from app.plankinds import INTRADAY
 from app.wiring import City, wall_now
 from core.accounts import Account, Permission, check
 from store import alerts, runs
 
+log = logging.getLogger(__name__)
+
 
 class CityActions:
     """The actions of dashboards.context.Actions over a city."""
 
-    def __init__(self, city: City) -> None:
+    def __init__(self, city: City, now: Callable[[], datetime] | None = None) -> None:
+        """now: city time, by default the city's own."""
         self._city = city
+        self._now = now or city.now
 
     def request_plan(self, account: Account) -> int:
         """Ask the scheduler for a plan; the id of the run. Raises PermissionDeniedError."""
         check(account, Permission.DISPATCH_RUN)
         with self._city.database.connection() as connection:
-            return runs.request(connection, INTRADAY, account.name, self._city.now())
+            return runs.request(connection, INTRADAY, account.name, self._now())
+
+    def approve_plan(self, account: Account, run_id: int, comment: str) -> None:
+        """Put a proposed plan into force; the scheduler sends it out within seconds.
+
+        Raises PermissionDeniedError, StoreError for one that does not wait for approval.
+        """
+        check(account, Permission.DISPATCH_APPROVE)
+        with self._city.database.connection() as connection:
+            runs.approve(connection, run_id, account.name, comment, self._now())
+        log.info("plan approved", extra={"run": run_id, "account": account.name})
+
+    def refuse_plan(self, account: Account, run_id: int, comment: str) -> None:
+        """Set a proposed plan aside. Raises as ``approve_plan``."""
+        check(account, Permission.DISPATCH_APPROVE)
+        with self._city.database.connection() as connection:
+            runs.refuse(connection, run_id, account.name, comment, self._now())
+        log.info("plan refused", extra={"run": run_id, "account": account.name})
 
     def acknowledge_alert(self, account: Account, alert_id: int, comment: str) -> None:
         """Mark an alert as seen. Raises PermissionDeniedError, StoreError for an unknown id."""

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from app import dispatchwatch
 from app.plankinds import DAY_AHEAD, INTRADAY
 from app.tables import records
 from app.wiring import City
@@ -37,6 +38,7 @@ class AlertWatch:
                 *self._water(connection, now),
                 *self._grid(connection, now),
                 *self._silent(connection, now),
+                *dispatchwatch.conditions(connection, self._city, now),
             ]
             changed = advance(alerts.active(connection), conditions, now)
             alerts.save(connection, changed)

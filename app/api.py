@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter
 
 from app.auth import current_account
 from app.dataroutes import add_data_routes
@@ -13,7 +12,7 @@ from app.health import state
 from app.tables import records
 from app.wiring import City
 from core.accounts import Permission, check
-from store import indices, runs
+from store import indices
 
 
 def api_router(city: City) -> APIRouter:
@@ -34,22 +33,5 @@ def api_router(city: City) -> APIRouter:
             return records(indices.latest(connection, "aqi"))
 
     add_data_routes(router, city)
-
-    @router.get("/plans", tags=["dispatch"])
-    def plans(limit: Annotated[int, Query(ge=1, le=200)] = 20) -> list[dict[str, Any]]:
-        """The newest dispatch runs with their key figures."""
-        check(current_account(), Permission.DISPATCH_READ)
-        with city.database.connection() as connection:
-            found = runs.recent(connection, limit)
-        return [
-            {
-                "id": run.id,
-                "kind": run.kind,
-                "state": run.state,
-                "city_at": run.city_at.astimezone(UTC).isoformat(),
-                "summary": run.summary,
-            }
-            for run in found
-        ]
 
     return router

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import cached_property
 
-import numpy as np
-
 from app.plankinds import DAY_AHEAD, INTRADAY
-from app.planning import Horizon, Made, network_of, run_plan
+from app.planning import Horizon, network_of, run_plan
 from app.settings import Settings
 from app.wiring import City, broker_access
-from core.errors import NotOptimalError, VerdigridError
+from core.errors import ServiceError, VerdigridError
+from core.setpoints import joined
 from core.timeaxis import DAY, floor_to, local_date, local_day, zone
 from grid.network import Network
-from ingest.setpoints import Setpoint, publish
-from store import runs
+from ingest.setpoints import publish
+from optimization.result import Status
+from store import runs, setpoints
 
 log = logging.getLogger(__name__)
-
-HELD_BACK_MW = 1e-4
 
 
 class Dispatcher:
@@ -43,6 +42,8 @@ class Dispatcher:
         """At the start: clear up after a scheduler that was killed, and plan at once."""
         with self._city.database.connection() as connection:
             runs.abandon(connection, "The process that made it ended before it was done.")
+        with suppress(ServiceError):  # the plan that follows says so again
+            self.tend(now)
         if self.has_grid:
             self.intraday(now, requested_by="start")
 
@@ -91,27 +92,36 @@ class Dispatcher:
             requested_by=requested_by,
             run_id=run_id,
         )
-        try:
-            publish(self._broker, setpoints(made), issued_at=now)
-        except NotOptimalError as error:
-            log.warning("no set-points from this plan", extra={"reason": str(error)})
+        if made.plan.status is not Status.OPTIMAL:
+            log.warning(
+                "the plan before this one stays in force",
+                extra={"run": made.run_id, "status": str(made.plan.status)},
+            )
+        self.send(now)
 
+    def tend(self, now: datetime) -> None:
+        """Set aside proposals whose time is over, and send what has come into force."""
+        with self._city.database.connection() as connection:
+            runs.lapse(connection, now)
+        self.send(now)
 
-def setpoints(made: Made) -> list[Setpoint]:
-    """The schedule of each asset; of a generator only the steps in which it is held back.
+    def send(self, now: datetime) -> None:
+        """Send the set-points of the newest plan in force that are not out yet.
 
-    A generator that is planned at all it could give must stay free to give more than was
-    forecast. Raises NotOptimalError for a plan without numbers.
-    """
-    p_mw = made.plan.schedule["p_mw"]
-    times = p_mw.time.to_numpy()
-    available = made.problem.injections["sgen_p_mw"]
-    found = []
-    for envelope in made.problem.envelopes:
-        planned = p_mw.sel(asset=envelope.asset).to_numpy()
-        asked = np.ones(times.size, dtype=bool)
-        if envelope.element == "sgen":
-            could = available.sel(sgen=envelope.element_index).to_numpy()
-            asked = planned < could - HELD_BACK_MW
-        found.append(Setpoint(envelope.asset, times[asked], planned[asked]))
-    return found
+        They were stored with the plan; whatever ends this process on the way, the next one sends
+        them. Raises ServiceError when the broker does not take them.
+        """
+        with self._city.database.connection() as connection:
+            run_id = setpoints.due(connection)
+            if run_id is None:
+                return
+            held = setpoints.in_force_at(connection, now)
+            asked = [
+                joined(held.get(setpoint.asset), setpoint, now)
+                for setpoint in setpoints.of_run(connection, run_id)
+            ]
+            setpoints.sending(connection, run_id, asked, now)
+        publish(self._broker, asked, issued_at=now)
+        with self._city.database.connection() as connection:
+            setpoints.sent(connection, run_id)
+        log.info("set-points sent", extra={"run": run_id, "devices": len(asked)})

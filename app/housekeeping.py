@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from app.plankinds import INTRADAY
+from app.plankinds import INTRADAY, WHAT_IF
 from app.wiring import City, wall_now
-from store import beats, cityclock, forecasts, intensities, machines, quarantine, runs, users
+from store import (
+    beats,
+    cityclock,
+    forecasts,
+    intensities,
+    machines,
+    quarantine,
+    runs,
+    setpoints,
+    users,
+)
 
 KEEP_DETAIL = timedelta(days=2)
 """Forecasts of single assets are kept this long; the city's totals stay for replay and scores."""
@@ -39,7 +49,9 @@ class Housekeeping:
         """
         with self._city.database.connection() as connection:
             forecasts.prune(connection, before=now - KEEP_DETAIL, keep_kind="estimated")
-            runs.prune_fields(connection, INTRADAY, before=now - KEEP_DETAIL)
+            for kind in (INTRADAY, WHAT_IF):
+                runs.prune_fields(connection, kind, before=now - KEEP_DETAIL)
+            setpoints.forget(connection, before=now - KEEP_DETAIL)
             intensities.forget(connection, before=now - KEEP_INTENSITIES)
             quarantine.forget(connection, before=now - KEEP_RESOLVED)
             beats.forget(connection, before=now - KEEP_BEATS)

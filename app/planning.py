@@ -10,11 +10,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from app import keys
+from app.plankeeping import keep
 from app.plankinds import DAY_AHEAD, INTRADAY
 from app.tariffs import import_price, number
 from app.wiring import City
@@ -29,7 +31,7 @@ from grid.network import Network
 from grid.network import read as read_network
 from optimization.planner import plan as solve_plan
 from optimization.problem import DispatchProblem
-from optimization.result import Plan, Status
+from optimization.result import Plan
 from store import forecasts, readings, runs, series
 from store.database import Connection
 
@@ -297,34 +299,26 @@ def run_plan(
     requested_by: str,
     run_id: int | None = None,
     progress: Callable[[str], None] | None = None,
+    change: Callable[[DispatchProblem], DispatchProblem] | None = None,
+    notes: dict[str, Any] | None = None,
 ) -> Made:
-    """Plan ``horizon`` and store the run. A failure is stored and raised."""
+    """Plan ``horizon`` and store the run. A failure is stored and raised.
+
+    change: makes another problem of the city's, for a run on a copy. notes: more for the summary.
+    """
     if run_id is None:
         with city.database.connection() as connection:
             run_id = runs.start(connection, kind, requested_by, horizon.known_at)
     try:
         with city.database.connection() as connection:
             problem = assemble(connection, city, network, horizon)
+        if change is not None:
+            problem = change(problem)
         plan = solve_plan(problem, progress=progress)
         with city.database.connection() as connection:
-            _finish(connection, run_id, plan)
-            if kind == INTRADAY and plan.status is Status.OPTIMAL:
-                runs.supersede(connection, run_id)
+            keep(connection, city, run_id, kind, problem, plan, horizon.known_at, notes)
     except BaseException as error:  # Ctrl-C at a console too
         with suppress(StoreError), city.database.connection() as connection:
             runs.fail(connection, run_id, f"{type(error).__name__}: {error}")
         raise
     return Made(run_id, problem, plan)
-
-
-def _finish(connection: Connection, run_id: int, plan: Plan) -> None:
-    """A plan that is not optimal has a status and findings, but no numbers."""
-    optimal = plan.status is Status.OPTIMAL
-    runs.finish(
-        connection,
-        run_id,
-        str(plan.status),
-        plan.summary(),
-        plan.schedule if optimal else None,
-        plan.ac if optimal else None,
-    )

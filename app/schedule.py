@@ -6,6 +6,7 @@ import logging
 import threading
 from datetime import timedelta
 
+from app import answers
 from app.alertwatch import AlertWatch
 from app.archive import Archive
 from app.bookkeeping import Bookkeeping
@@ -64,6 +65,13 @@ def jobs_of(
             "requested",
             MINUTE,
             lambda: dispatcher.requested(now()),
+            at_least=timedelta(seconds=2),
+            lane="heavy",
+        ),
+        Job(
+            "setpoints",
+            MINUTE,
+            lambda: dispatcher.tend(now()),
             at_least=timedelta(seconds=2),
             lane="heavy",
         ),
@@ -142,5 +150,6 @@ def run(settings: Settings, city: City, stop: threading.Event) -> None:
         city.database,
         stop,
         on_start=first,
+        around=lambda: answers.listening(settings, city),
     )
     keeping.beat(city.now())

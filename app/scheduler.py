@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -78,8 +79,12 @@ def run(
     stop: threading.Event,
     *,
     on_start: Callable[[], None] | None = None,
+    around: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> None:
-    """Hold the lock, run ``on_start`` once and then the jobs until ``stop`` is set."""
+    """Hold the lock, run ``on_start`` once and then the jobs until ``stop`` is set.
+
+    around: entered while the lock is held, for what only one process of all may do.
+    """
     while not stop.is_set():
         try:
             with locks.held(database, LOCK_NAME) as lock:
@@ -87,7 +92,8 @@ def run(
                     log.info("another scheduler runs; waiting for it to end")
                     stop.wait(5.0)
                     continue
-                _serve(jobs, clock, stop, lock, on_start)
+                with around():
+                    _serve(jobs, clock, stop, lock, on_start)
         except StoreError as error:
             log.warning("scheduler waits for the database", extra={"reason": str(error)})
             stop.wait(2.0)

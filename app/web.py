@@ -18,6 +18,7 @@ from app.actions import CityActions
 from app.api import api_router
 from app.auth import SessionLimits, current_account
 from app.chargingroutes import charging_router
+from app.dispatchroutes import dispatch_router
 from app.headers import SECURITY_HEADERS, SIMULATED_HEADERS, AnswerHeaders
 from app.health import health_router
 from app.ingest_api import ingest_router
@@ -28,6 +29,7 @@ from app.wiring import City
 from core.errors import (
     ConfigurationError,
     NotSignedInError,
+    NotWaitingError,
     PermissionDeniedError,
     StoreUnavailableError,
     TimeError,
@@ -42,6 +44,7 @@ log = logging.getLogger(__name__)
 STATUS = (
     (StoreUnavailableError, 503),
     (TimeError, 422),
+    (NotWaitingError, 409),
     (TooMuchError, 422),
     (ConfigurationError, 422),
 )
@@ -73,6 +76,7 @@ def create_app(settings: Settings, city: City) -> FastAPI:
     server.include_router(health_router(city))
     server.include_router(signin_router(city, limits))
     server.include_router(api_router(city))
+    server.include_router(dispatch_router(city))
     server.include_router(charging_router(city))
     server.include_router(ingest_router(city))
     server.include_router(quarantine_router(city))

@@ -19,6 +19,7 @@ class Permission(StrEnum):
     OVERVIEW_READ = "overview.read"
     DISPATCH_READ = "dispatch.read"
     DISPATCH_RUN = "dispatch.run"
+    DISPATCH_APPROVE = "dispatch.approve"  # put a proposed plan into force, or refuse it
     ENVIRONMENT_READ = "environment.read"
     CARBON_READ = "carbon.read"  # one's own enterprise
     CARBON_READ_ALL = "carbon.read_all"
@@ -62,6 +63,7 @@ GRANTS: MappingProxyType[Role, frozenset[Permission]] = MappingProxyType(
         | {
             Permission.DISPATCH_READ,
             Permission.DISPATCH_RUN,
+            Permission.DISPATCH_APPROVE,
             Permission.ALERTS_READ,
             Permission.ALERTS_ACKNOWLEDGE,
             Permission.DATA_READ,

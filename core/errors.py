@@ -66,6 +66,10 @@ class TooMuchError(StoreError):
     """More was asked for than can be read at once."""
 
 
+class NotWaitingError(StoreError):
+    """A run does not wait for the decision that is made on it."""
+
+
 class StoreVersionError(StoreError):
     """The database or its data folder belongs to a version that cannot be used."""
 

@@ -14,6 +14,9 @@ PICKED = (
     ("enterprise", "enterprise"),
     ("series", "series"),
     ("kind", "kind"),
+    ("asset", "asset"),
+    ("base", "base_run"),
+    ("run", "other_run"),
     ("q", "search"),
 )
 """What a page's pickers write into the address, and the field of the view that holds it."""
@@ -25,8 +28,9 @@ class View:
     """What is looked at, and how.
 
     page: the page's path below the prefix, empty for the first page. days: how many natural
-    days of the city the charts cover, today being the last. station, enterprise, series, kind:
-    what was picked; empty for the page's own choice. search: words looked for.
+    days of the city the charts cover, today being the last. station, enterprise, series, kind,
+    asset, base_run, other_run: what was picked; empty for the page's own choice. search: words
+    looked for.
     """
 
     page: str = ""
@@ -37,6 +41,9 @@ class View:
     enterprise: str = ""
     series: str = ""
     kind: str = ""
+    asset: str = ""
+    base_run: str = ""
+    other_run: str = ""
     search: str = ""
 
     @property

@@ -17,6 +17,12 @@ class Actions(Protocol):
     def request_plan(self, account: Account) -> int:
         """Ask for a new plan now; the id of the run that will hold it."""
 
+    def approve_plan(self, account: Account, run_id: int, comment: str) -> None:
+        """Put a proposed plan into force; StoreError where it does not wait for approval."""
+
+    def refuse_plan(self, account: Account, run_id: int, comment: str) -> None:
+        """Set a proposed plan aside; the plan in force stays. StoreError as ``approve_plan``."""
+
     def acknowledge_alert(self, account: Account, alert_id: int, comment: str) -> None:
         """Mark an alert as seen by ``account``, with a comment."""
 

@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from zoneinfo import ZoneInfo
 
+import numpy as np
+import pandas as pd
+
 from core.sites import Asset, AssetKind, Enterprise, Site
 from core.timeaxis import zone
 from grid import network as network_model
@@ -32,12 +35,13 @@ class Bus:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line to draw, between two buses."""
+    """A line or transformer to draw, between two buses, and how far it may be loaded."""
 
     index: int
     name: str
     from_bus: int
     to_bus: int
+    max_loading_percent: float = 100.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,7 @@ class Drawing:
 
     buses: Mapping[int, Bus] = field(default_factory=lambda: MappingProxyType({}))
     lines: tuple[Line, ...] = ()
+    trafos: tuple[Line, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,15 +97,27 @@ def _drawing(network_json: str) -> Drawing:
             placed.index, *(placed[c] for c in ("name", "lat", "lon", "low", "high")), strict=True
         )
     }
-    branches = shape["lines"][shape["lines"].in_service & shape["lines"].closed]
-    lines = tuple(
-        Line(int(index), str(name), int(start), int(end))
-        for index, name, start, end in zip(
-            branches.index, *(branches[c] for c in ("name", "from_bus", "to_bus")), strict=True
+    return Drawing(
+        MappingProxyType(buses),
+        _branches(shape["lines"], network.line_max_loading_percent, buses),
+        _branches(shape["trafos"], network.trafo_max_loading_percent, buses),
+    )
+
+
+def _branches(
+    table: pd.DataFrame, limits: np.ndarray, buses: Mapping[int, Bus]
+) -> tuple[Line, ...]:
+    """Those that are in service and closed, between buses that have a place."""
+    shown = table.assign(limit=limits)[table.in_service & table.closed]
+    return tuple(
+        Line(int(index), str(name), int(start), int(end), float(limit))
+        for index, name, start, end, limit in zip(
+            shown.index,
+            *(shown[c] for c in ("name", "from_bus", "to_bus", "limit")),
+            strict=True,
         )
         if start in buses and end in buses
     )
-    return Drawing(MappingProxyType(buses), lines)
 
 
 class FactsSource:

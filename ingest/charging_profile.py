@@ -78,14 +78,19 @@ class ProfileCall:
 
 
 def charging_profile(
-    version: str, steps: Sequence[Step], now: datetime, limits: Limits
+    version: str,
+    steps: Sequence[Step],
+    now: datetime,
+    limits: Limits,
+    valid_until: datetime | None = None,
 ) -> ProfileCall | None:
     """SetChargingProfile for ``steps``, ordered by time; None when all of them are over at ``now``.
 
     Each step holds until the next, the last as long as the one before it (a quarter-hour where it
-    is the only one). Neighbours with the same limit become one period.
+    is the only one). Neighbours with the same limit become one period. valid_until: when the
+    profile ends at the latest: a charger without news charges as it likes.
     """
-    coming = _coming(steps, now)
+    coming = _coming(steps, now, valid_until)
     if not coming:
         return None
     periods: list[tuple[datetime, float]] = []
@@ -120,17 +125,20 @@ def clear_profile(version: str) -> dict[str, Any]:
     return {"id" if version == V16 else "chargingProfileId": PROFILE_ID}
 
 
-def _coming(steps: Sequence[Step], now: datetime) -> list[tuple[datetime, datetime, float]]:
-    """Beginning, end and p_mw of the steps that are not over."""
+def _coming(
+    steps: Sequence[Step], now: datetime, valid_until: datetime | None
+) -> list[tuple[datetime, datetime, float]]:
+    """Beginning, end and p_mw of the steps that are not over and still count."""
     if not steps:
         return []
     starts = [start for start, _ in steps]
     length = starts[-1] - starts[-2] if len(starts) > 1 else QUARTER_HOUR
     spans = pairwise([*starts, starts[-1] + length])
+    until = valid_until or starts[-1] + length
     return [
-        (start, end, p_mw)
+        (start, min(end, until), p_mw)
         for (start, end), (_, p_mw) in zip(spans, steps, strict=True)
-        if end > now and end > start
+        if min(end, until) > max(now, start)
     ]
 
 

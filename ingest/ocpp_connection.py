@@ -17,6 +17,7 @@ import websockets
 from websockets.asyncio.server import ServerConnection
 
 from core.errors import SpoolFullError, VerdigridError
+from core.setpoints import Acknowledgement, Answer
 from core.sites import DeviceProfile
 from ingest import ocpp_answers as answers
 from ingest import ocpp_configuration
@@ -43,6 +44,7 @@ class Central(Protocol):
     calls_per_s: what one charger may say; what is faster is read more slowly.
     schedules: the newest of each asset that is followed. last_error: why data is refused, empty
     while it is not. count: adds one to a figure of the status. note: changes fields of it.
+    acknowledge: passes on what the charger answers to its schedule.
     """
 
     accept: Accept
@@ -62,6 +64,8 @@ class Central(Protocol):
     def count(self, name: str) -> None: ...
 
     def note(self, **changes: Any) -> None: ...
+
+    def acknowledge(self, answer: Acknowledgement) -> None: ...
 
 
 class Charger:
@@ -243,16 +247,20 @@ class Charger:
             self._changed.clear()
             schedule = self._central.schedules.get(self.asset)
             now = self._central.now()
-            wanted = schedule and charging_profile(self.version, schedule.steps, now, self._limits)
-            if wanted:
-                await self._limit(wanted)
+            wanted = schedule and charging_profile(
+                self.version, schedule.steps, now, self._limits, schedule.valid_until
+            )
+            if schedule and wanted:
+                await self._limit(schedule, wanted)
             elif self._limited:
                 await self._call("ClearChargingProfile", clear_profile(self.version))
                 self._limited = False
 
-    async def _limit(self, wanted: ProfileCall) -> None:
+    async def _limit(self, schedule: Schedule, wanted: ProfileCall) -> None:
         answer = await self._call(wanted.action, wanted.payload)
         status = "no answer" if answer is None else str(answer.get("status"))
+        if answer is not None:  # without one nobody knows whether it follows
+            self._central.acknowledge(self._acknowledgement(schedule, status))
         facts = {"charger": self.name, "status": status, "until": wanted.until.isoformat()}
         if status == "Accepted":
             self._limited = True
@@ -263,6 +271,16 @@ class Charger:
             self._central.count("unlimited")
             _log.warning("a charger does not follow its schedule", extra=facts)
             self._again_at = None if answer else self._central.now() + _RETRY_AFTER
+
+    def _acknowledgement(self, schedule: Schedule, status: str) -> Acknowledgement:
+        accepted = status == "Accepted"
+        return Acknowledgement(
+            asset=self.asset,
+            issued_at=schedule.issued_at,
+            answer=Answer.ACCEPTED if accepted else Answer.REFUSED,
+            by=self.name,
+            reason="" if accepted else f"SetChargingProfile: {status}"[:200],
+        )
 
     async def _prepare(self) -> None:
         """Tell the charger to be patient, set what its profile asks for, learn what it can take."""

@@ -33,6 +33,7 @@ from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
 from core.errors import ConfigurationError, ServiceError
+from core.setpoints import Acknowledgement
 from core.sites import DeviceProfile, Site
 from ingest import ocpp_answers as answers
 from ingest.charging_profile import Limits
@@ -40,13 +41,13 @@ from ingest.ocpp_connection import Accept, Charger
 from ingest.ocpp_transactions import Transactions
 from ingest.protocols.ocpp_json import NAME
 from ingest.registration import asset_id
-from ingest.setpoint_listener import Follow, OnSchedule, Schedule
+from ingest.setpoint_listener import Line, OnSchedule, Schedule
 
 _log = logging.getLogger(__name__)
 
 PATH = "/ocpp/"
 
-Setpoints = Callable[[OnSchedule], AbstractContextManager[Follow]]
+Setpoints = Callable[[OnSchedule], AbstractContextManager[Line]]
 
 _LONGEST_NAME = 48
 _REFUSED_KEPT = 10_000
@@ -226,7 +227,7 @@ class _Central:
         self._refused: dict[str, str] = {}  # why, by the path asked for
         self._status = OcppStatus()
         self._reported: OcppStatus | None = None
-        self._follow: Follow = lambda _: None
+        self._line = Line(lambda _: None, lambda _: None)
 
     async def run(self, stop: threading.Event, setpoints: Setpoints | None) -> OcppStatus:
         loop = asyncio.get_running_loop()
@@ -235,8 +236,8 @@ class _Central:
             with suppress(RuntimeError):  # the loop has ended
                 loop.call_soon_threadsafe(self._take_schedule, asset, schedule)
 
-        source = setpoints(on_schedule) if setpoints else nullcontext(self._follow)
-        with source as self._follow:
+        source = setpoints(on_schedule) if setpoints else nullcontext(self._line)
+        with source as self._line:
             async with await self._listen() as server:
                 port = next(iter(server.sockets)).getsockname()[1]
                 self.note(port=port)
@@ -302,6 +303,10 @@ class _Central:
     def count(self, name: str) -> None:
         """Add one to a field of the status."""
         self.note(**{name: getattr(self._status, name) + 1})
+
+    def acknowledge(self, answer: Acknowledgement) -> None:
+        """Pass on what a charger answered to its schedule."""
+        self._line.acknowledge(answer)
 
     @property
     def last_error(self) -> str:
@@ -376,7 +381,7 @@ class _Central:
         _log.info("a charger connected", extra={"charger": name, "ocpp": charger.version})
         if earlier is not None:  # it lost the line before we noticed
             await earlier.leave("the charger connected anew")
-        self._follow(charger.asset)
+        self._line.follow(charger.asset)
         try:
             await charger.serve()
         finally:

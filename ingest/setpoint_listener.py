@@ -5,6 +5,7 @@ Schedules are retained at the broker, so that following an asset brings its newe
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 from collections.abc import Callable, Iterator
@@ -16,9 +17,10 @@ from typing import Any
 import paho.mqtt.client as paho
 
 from core.errors import DecodeError
+from core.setpoints import Acknowledgement
 from ingest import wire
 from ingest.mqtt_access import Access
-from ingest.setpoints import TOPIC
+from ingest.setpoints import TOPIC, answer_payload, answer_topic
 from ingest.setpoints import client as mqtt_client
 
 _log = logging.getLogger(__name__)
@@ -29,17 +31,32 @@ _MOST_STEPS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """What a plan asks of one asset: from when on, and p_mw in the sign of its element."""
+    """What a plan asks of one asset: from when on, and p_mw in the sign of its element.
+
+    From valid_until on it does fallback_mw, or what it likes where that is None. A step in which
+    the asset is free is left out, and those after it.
+    """
 
     asset: str
     issued_at: datetime
     steps: tuple[tuple[datetime, float], ...]
+    valid_until: datetime | None = None
+    fallback_mw: float | None = None
 
 
 OnSchedule = Callable[[str, Schedule | None], None]
 """The asset and its newest schedule, None where there is none any more."""
 
 Follow = Callable[[str], None]
+Acknowledge = Callable[[Acknowledgement], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """follow: an asset from now on. acknowledge: tells what its device answered; never waits."""
+
+    follow: Follow
+    acknowledge: Acknowledge
 
 
 def decode(topic: str, payload: bytes) -> Schedule:
@@ -55,20 +72,34 @@ def decode(topic: str, payload: bytes) -> Schedule:
         raise DecodeError("A set-point came on the topic of another asset.")
     if len(message["steps"]) > _MOST_STEPS:
         raise DecodeError(f"A set-point has more than {_MOST_STEPS} steps.")
-    steps = sorted(_step(step) for step in message["steps"])
-    return Schedule(asset, wire.rfc3339(message.get("issued_at"), "issued_at"), tuple(steps))
+    steps = sorted((_step(step) for step in message["steps"]), key=lambda step: step[0])
+    asked = itertools.takewhile(lambda step: step[1] is not None, steps)
+    until, fallback = message.get("valid_until"), message.get("fallback") or {}
+    if not isinstance(fallback, dict):
+        raise DecodeError("The fallback of a set-point is a JSON object.")
+    fallback_mw = fallback.get("p_mw")
+    return Schedule(
+        asset,
+        wire.rfc3339(message.get("issued_at"), "issued_at"),
+        tuple((ts, p_mw) for ts, p_mw in asked if p_mw is not None),
+        None if until is None else wire.rfc3339(until, "valid_until"),
+        None if fallback_mw is None else wire.number(fallback_mw, "fallback"),
+    )
 
 
-def _step(step: object) -> tuple[datetime, float]:
+def _step(step: object) -> tuple[datetime, float | None]:
     if not isinstance(step, dict):
         raise DecodeError("A step of a set-point is a JSON object.")
-    return wire.rfc3339(step.get("ts"), "ts"), wire.number(step.get("p_mw"), "p_mw")
+    p_mw = step.get("p_mw")
+    asked = None if p_mw is None and "p_mw" in step else wire.number(p_mw, "p_mw")
+    return wire.rfc3339(step.get("ts"), "ts"), asked
 
 
 @contextmanager
-def listen(broker: Access, on_schedule: OnSchedule) -> Iterator[Follow]:
-    """Give a function that follows an asset; its schedules go to ``on_schedule``, from a thread of
-    their own, now and after every reconnect. A broker that is away is waited for.
+def listen(broker: Access, on_schedule: OnSchedule) -> Iterator[Line]:
+    """A line to the broker: schedules of assets that are followed go to ``on_schedule``, from a
+    thread of their own, now and after every reconnect. A broker that is away is waited for; what a
+    device answered meanwhile is told then.
     """
     assets: set[str] = set()
     guard = threading.Lock()
@@ -81,6 +112,9 @@ def listen(broker: Access, on_schedule: OnSchedule) -> Iterator[Follow]:
         with guard:
             assets.add(asset)
         client.subscribe(f"{TOPIC}/{asset}", qos=1)  # again brings the retained one again
+
+    def acknowledge(answer: Acknowledgement) -> None:
+        client.publish(answer_topic(answer.asset), answer_payload(answer), qos=1)
 
     def on_connect(_c: paho.Client, _d: Any, _f: Any, reason: Any, _p: Any) -> None:
         if reason.is_failure:
@@ -105,7 +139,7 @@ def listen(broker: Access, on_schedule: OnSchedule) -> Iterator[Follow]:
     client.connect_async(broker.host, broker.port, keepalive=30)
     client.loop_start()
     try:
-        yield follow
+        yield Line(follow, acknowledge)
     finally:
         client.disconnect()
         client.loop_stop()

@@ -1,48 +1,98 @@
-"""Set-points out: the schedule of each device as a retained MQTT message.
+"""Set-points out: the schedule of each device as a retained MQTT message, and its answer.
 
-Topic ``verdigrid/setpoints/<asset>``, JSON ``{"asset", "issued_at", "steps": [{"ts", "p_mw"}]}``;
-p_mw in the sign of the asset's pandapower element, ts the beginning of the step. Retained, so
-that a device that connects later finds its newest schedule.
+Topic ``verdigrid/setpoints/<asset>``, JSON ``{"asset", "run", "issued_at", "valid_until", "steps":
+[{"ts", "p_mw"}], "fallback": {"p_mw"}}``; p_mw in the sign of the asset's pandapower element, null
+where it is free; ts the beginning of the step. From valid_until on a device that has heard nothing
+newer does what ``fallback`` says. Retained, so that a device that connects later finds its newest
+schedule.
+
+A device answers on ``verdigrid/acknowledgements/<asset>``, QoS 1, not retained, with ``{"asset",
+"issued_at", "answer": "accepted" | "refused", "by", "reason"}``, issued_at as it came.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import queue
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
-import numpy as np
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
-from core.errors import ServiceError
+from core.errors import DecodeError, ServiceError
+from core.setpoints import Acknowledgement, Answer, Setpoint
 from core.timeaxis import from_datetime64
+from ingest import wire
 from ingest.mqtt_access import Access, failure
 
 TOPIC = "verdigrid/setpoints"
+ANSWERS = "verdigrid/acknowledgements"
 TIMEOUT_S = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class Setpoint:
-    """The schedule of one asset: times datetime64 (n,), UTC; p_mw (n,)."""
-
-    asset: str
-    times: np.ndarray
-    p_mw: np.ndarray
 
 
 def payload(setpoint: Setpoint, issued_at: datetime) -> bytes:
     """The message of one asset."""
     steps = [
-        {"ts": from_datetime64(ts).isoformat(), "p_mw": round(float(p_mw), 6)}
+        {"ts": from_datetime64(ts).isoformat(), "p_mw": _written(float(p_mw))}
         for ts, p_mw in zip(setpoint.times, setpoint.p_mw, strict=True)
     ]
-    message = {"asset": setpoint.asset, "issued_at": issued_at.isoformat(), "steps": steps}
+    message = {
+        "asset": setpoint.asset,
+        "run": setpoint.run_id,
+        "issued_at": issued_at.isoformat(),
+        "valid_until": setpoint.valid_until.isoformat() if setpoint.valid_until else None,
+        "steps": steps,
+        "fallback": {"p_mw": setpoint.fallback_mw},
+    }
     return json.dumps(message).encode()
+
+
+def _written(p_mw: float) -> float | None:
+    return None if math.isnan(p_mw) else round(p_mw, 6)
+
+
+def answer_topic(asset: str) -> str:
+    """Where the device of ``asset`` answers."""
+    return f"{ANSWERS}/{asset}"
+
+
+def answer_payload(answer: Acknowledgement) -> bytes:
+    """What the device of an asset answers."""
+    message = {
+        "asset": answer.asset,
+        "issued_at": answer.issued_at.isoformat(),
+        "answer": answer.answer.value,
+        "by": answer.by,
+        "reason": answer.reason,
+    }
+    return json.dumps(message).encode()
+
+
+def decode_answer(topic: str, body: bytes) -> Acknowledgement:
+    """The answer on a topic below ``verdigrid/acknowledgements``; DecodeError for anything else."""
+    message = wire.json_value(body)
+    if not isinstance(message, dict):
+        raise DecodeError("An acknowledgement is a JSON object.")
+    asset = wire.name(message.get("asset"), "asset")
+    if topic != answer_topic(asset):
+        raise DecodeError("An acknowledgement came on the topic of another asset.")
+    if message.get("answer") not in set(Answer):
+        raise DecodeError("answer is neither accepted nor refused.")
+    return Acknowledgement(
+        asset=asset,
+        issued_at=wire.rfc3339(message.get("issued_at"), "issued_at"),
+        answer=Answer(message["answer"]),
+        by=_text(message, "by"),
+        reason=_text(message, "reason"),
+    )
+
+
+def _text(message: dict[str, object], name: str) -> str:
+    value = message.get(name) or ""
+    return wire.name(value, name) if value else ""
 
 
 def client(access: Access) -> paho.Client:

@@ -73,7 +73,7 @@ def run(world: World, site: Site, settings: Settings) -> None:
     stop = threading.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: stop.set())
-    link = _Link(settings, site.id)
+    link = _Link(settings, site)
     life = _Life(world, site, settings, link)
     # WNTR takes seconds to load, and the first water is wanted a quarter-hour from now.
     threading.Thread(target=world.water, args=(np.array([life.quarter]),), daemon=True).start()
@@ -89,14 +89,15 @@ def run(world: World, site: Site, settings: Settings) -> None:
 class _Link:
     """The connection to the broker: publishes with QoS 1, and listens for set-points."""
 
-    def __init__(self, settings: Settings, site_id: str) -> None:
+    def __init__(self, settings: Settings, site: Site) -> None:
         self.setpoints = Setpoints()
+        self._own = {asset.id for asset in site.assets if asset.element}
         self._confirmed: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._ready = threading.Event()
         # A clean session: set-points are retained, so that nothing piles up while we are away.
         self._client = paho.Client(
             CallbackAPIVersion.VERSION2,
-            client_id=f"verdigrid-sandbox-{site_id}",
+            client_id=f"verdigrid-sandbox-{site.id}",
             clean_session=True,
             protocol=MQTTProtocolVersion.MQTTv311,
         )
@@ -154,10 +155,16 @@ class _Link:
             _log.warning("the broker is gone (%s); its messages wait for it", code)
 
     def _received(self, _client: Any, _data: Any, message: paho.MQTTMessage) -> None:
+        if message.topic.rsplit("/", 1)[-1] not in self._own:
+            return  # of a device that answers for itself, by another protocol
+        payload = bytes(message.payload)
         try:
-            self.setpoints.take(message.topic, bytes(message.payload))
+            told = self.setpoints.take(message.topic, payload)
         except DecodeError as error:
             _log.warning("%s", error)
+            told = setpoints.refusal(message.topic, payload, str(error))
+        if told is not None:  # published from paho's own thread, which must not wait
+            self._client.publish(*told, qos=1)
 
 
 @dataclass

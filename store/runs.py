@@ -15,7 +15,7 @@ import pandas as pd
 import xarray as xr
 from psycopg.types.json import Jsonb
 
-from core.errors import StoreError
+from core.errors import NotWaitingError, StoreError
 from core.timeaxis import from_datetime64, to_us, utc
 from store import arrayfields, sqltext
 from store.database import Connection
@@ -23,6 +23,10 @@ from store.frames import frame
 
 _SQL = sqltext.load("runs")
 FAILED = "failed"
+OPTIMAL = "optimal"
+"""In force, or to be: a plan that needed approval has it."""
+PROPOSED, REFUSED, LAPSED = "proposed", "refused", "lapsed"
+"""An optimal plan that needs approval: it waits for it, was refused, or nobody decided in time."""
 _UNFINISHED = ("requested", "running")
 
 
@@ -42,6 +46,23 @@ class Run:
     city_at: datetime
     summary: dict[str, Any]
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What an operator decided on a plan that needs approval.
+
+    decide_by, city_at: city time; decided_at: on the wall. decision: approved, refused or lapsed;
+    None while it waits.
+    """
+
+    run_id: int
+    decide_by: datetime
+    decision: str | None
+    decided_by: str
+    decided_at: datetime | None
+    city_at: datetime | None
+    comment: str
 
 
 def request(connection: Connection, kind: str, requested_by: str, city_at: datetime) -> int:
@@ -176,10 +197,77 @@ def latest(connection: Connection, kind: str, status: str = "optimal") -> Run | 
     return Run(*row) if row else None
 
 
-def recent(connection: Connection, limit: int = 50) -> list[Run]:
-    """The newest runs first."""
-    rows = connection.execute(_SQL["recent"], {"limit": limit}).fetchall()
+def recent(
+    connection: Connection, limit: int = 50, kinds: Sequence[str] | None = None
+) -> list[Run]:
+    """The newest runs first, of these kinds or of any."""
+    asked = {"limit": limit, "kinds": None if kinds is None else list(kinds)}
+    rows = connection.execute(_SQL["recent"], asked).fetchall()
     return [Run(*row) for row in rows]
+
+
+def propose(connection: Connection, run_id: int, decide_by: datetime) -> None:
+    """Notes until when (city time) the run that has just ended as ``proposed`` can be approved."""
+    connection.execute(_SQL["propose"], {"id": run_id, "decide_by": utc(decide_by)})
+
+
+def approve(connection: Connection, run_id: int, by: str, comment: str, city_at: datetime) -> None:
+    """Puts a proposed plan into force from ``city_at`` on.
+
+    Raises NotWaitingError when it does not wait for approval, or not any more.
+    """
+    _decide(connection, run_id, "approved", OPTIMAL, by, comment, city_at)
+    supersede(connection, run_id)
+
+
+def refuse(connection: Connection, run_id: int, by: str, comment: str, city_at: datetime) -> None:
+    """Sets a proposed plan aside; the plan in force stays. Raises as ``approve``."""
+    _decide(connection, run_id, REFUSED, REFUSED, by, comment, city_at)
+
+
+def _decide(
+    connection: Connection,
+    run_id: int,
+    decision: str,
+    state: str,
+    by: str,
+    comment: str,
+    city_at: datetime,
+) -> None:
+    row = {
+        "id": run_id,
+        "decision": decision,
+        "state": state,
+        "by": by,
+        "comment": comment,
+        "city_at": utc(city_at),
+        "reason": f"Refused by {by}: {comment}".rstrip(": ") if state == REFUSED else "",
+    }
+    if connection.execute(_SQL["decide"], row).rowcount:
+        return
+    there = by_id(connection, run_id)
+    if there is None:
+        raise NotWaitingError(f"There is no run {run_id}.")
+    if there.state == PROPOSED:
+        raise NotWaitingError(f"Run {run_id} cannot be approved any more: its time is over.")
+    raise NotWaitingError(f"Run {run_id} does not wait for approval: it is {there.state}.")
+
+
+def lapse(connection: Connection, city_at: datetime) -> int:
+    """Sets aside the proposals whose time is over or which a newer plan overtook; how many."""
+    return connection.execute(_SQL["lapse"], {"city_at": utc(city_at)}).rowcount
+
+
+def decision(connection: Connection, run_id: int) -> Decision | None:
+    """What was decided on a run; None for one that needs no approval."""
+    row = connection.execute(_SQL["decision"], {"id": run_id}).fetchone()
+    return Decision(*row) if row else None
+
+
+def decisions(connection: Connection, run_ids: Sequence[int]) -> dict[int, Decision]:
+    """Decisions on these runs, and what of them waits for one, by run."""
+    rows = connection.execute(_SQL["decisions"], {"ids": list(run_ids)}).fetchall()
+    return {row[0]: Decision(*row) for row in rows}
 
 
 def schedule(connection: Connection, run_id: int) -> xr.Dataset:

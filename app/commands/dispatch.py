@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from app import settings
+from app.commands import decisions
 from app.commands.output import AsJson, emit_json, emit_table
 from app.plankinds import WHOLE_DAY
 from app.planning import Horizon, network_of, run_plan
@@ -34,7 +35,17 @@ FIGURES = (
 )
 
 
+group = typer.Typer(invoke_without_command=True, no_args_is_help=False)
+
+group.command("approve")(decisions.approve)
+group.command("refuse")(decisions.refuse)
+group.command("runs")(decisions.list_runs)
+group.command("setpoints")(decisions.list_setpoints)
+
+
+@group.callback()
 def command(
+    context: typer.Context,
     day: Annotated[
         str, typer.Option(help="City day YYYY-MM-DD; today where it is not given.")
     ] = "",
@@ -44,6 +55,8 @@ def command(
 
     Exit code 2 when the plan is not optimal or limits stay violated.
     """
+    if context.invoked_subcommand is not None:
+        return
     chosen = settings.load()
     started = time.monotonic()
     with open_database(chosen) as database:

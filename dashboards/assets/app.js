@@ -51,6 +51,8 @@
 
   function rowsOf(name) {
     const plot = drawn(name);
+    const told = plot && plot.layout && plot.layout.meta && plot.layout.meta.rows;
+    if (told) return { columns: plot.layout.meta.columns, rows: told };
     const traces = (plot && plot._fullData || []).filter((t) => t.visible === true && t.name && t.x && t.x.length);
     const label = (t) => t.name;
     const rows = new Map();
@@ -92,6 +94,83 @@
     return "\ufeff" + lines.map((line) => line.map(cell).join(",")).join("\r\n") + "\r\n";
   }
 
+  /* ---- the network at a step of a plan: drawn here, from what figures/gridmap.py sends ---- */
+
+  let chosenStep = null; // the label of a step that somebody chose; it is kept when a new plan comes
+
+  const known = (v) => v !== null && v !== undefined;
+  const over = (value, limit) => known(limit) && value > limit + 0.1;
+
+  function loadingClass(data, value, limit) {
+    if (over(value, limit)) return data.loadings.length - 1;
+    let found = 0;
+    data.loadings.forEach((c, i) => { if (known(c.from) && value >= c.from) found = i; });
+    return found;
+  }
+
+  function voltageClass(buses, i, vm) {
+    const low = buses.low[i] > 0 ? buses.low[i] : null, high = buses.high[i];
+    if (known(low) && vm < low - 1e-4) return 0;
+    if (known(high) && vm > high + 1e-4) return 4;
+    if (!known(low) || !known(high)) return 2;
+    const near = buses.near * (high - low);
+    return vm < low + near ? 1 : vm > high - near ? 3 : 2;
+  }
+
+  function networkFigure(data, step) {
+    const w = data.words, traces = [], rows = [];
+    const percent = (v) => v.toFixed(0) + " %", middle = (pair) => (pair[0] + pair[1]) / 2;
+    const lines = data.lines, loading = lines.loading[step] || [];
+    const told = (name, v, limit) => name + ": " + percent(v) + " (" + w.limit + " " + percent(limit) + ")";
+    data.loadings.forEach((c, k) => {
+      const x = [], y = [];
+      loading.forEach((v, i) => {
+        if (!known(v) || loadingClass(data, v, lines.limit[i]) !== k) return;
+        x.push(...lines.x[i], null); y.push(...lines.y[i], null);
+      });
+      if (k === data.loadings.length - 1 && !x.length) return;
+      traces.push({ type: "scatter", mode: "lines", x: x.length ? x : [null], y: y.length ? y : [null], name: c.name, hoverinfo: "skip", line: { color: c.colour, width: c.width } });
+    });
+    traces.push({ type: "scatter", mode: "markers", showlegend: false, hovertemplate: "%{text}<extra></extra>", marker: { size: 14, opacity: 0 },
+      x: lines.x.map(middle), y: lines.y.map(middle), text: loading.map((v, i) => known(v) ? told(lines.name[i], v, lines.limit[i]) : lines.name[i]) });
+    const buses = data.buses, vm = buses.vm[step] || [];
+    data.voltages.forEach((c, k) => {
+      const mine = vm.map((v, i) => i).filter((i) => known(vm[i]) && voltageClass(buses, i, vm[i]) === k);
+      if (!mine.length && k !== 2) return;
+      traces.push({ type: "scatter", mode: "markers", name: c.name, hovertemplate: "%{text}<extra></extra>",
+        x: mine.length ? mine.map((i) => buses.x[i]) : [null], y: mine.length ? mine.map((i) => buses.y[i]) : [null],
+        text: mine.map((i) => buses.name[i] + ": " + vm[i].toFixed(3) + " pu" + (known(buses.high[i]) ? " (" + buses.low[i].toFixed(2) + "\u2013" + buses.high[i].toFixed(2) + ")" : "")),
+        marker: { size: k === 2 ? 7 : 10, color: c.colour, line: { color: data.edge, width: 1 } } });
+    });
+    const trafos = data.trafos, trafoLoading = trafos.loading[step] || [];
+    if (trafoLoading.some(known)) traces.push({ type: "scatter", mode: "markers", name: w.trafo, hovertemplate: "%{text}<extra></extra>",
+      x: trafos.x.map(middle), y: trafos.y.map(middle),
+      text: trafoLoading.map((v, i) => known(v) ? told(trafos.name[i], v, trafos.limit[i]) : trafos.name[i]),
+      marker: { symbol: "square", size: 13, line: { color: data.edge, width: 1.5 },
+        color: trafoLoading.map((v, i) => known(v) ? data.loadings[loadingClass(data, v, trafos.limit[i])].colour : data.voltages[2].colour) } });
+    const broken = (v, limit) => over(v, limit) ? w.broken : "";
+    loading.forEach((v, i) => known(v) && rows.push([lines.name[i], { [w.loading]: v, [w.most]: lines.limit[i], [w.state]: broken(v, lines.limit[i]) }]));
+    trafoLoading.forEach((v, i) => known(v) && rows.push([trafos.name[i], { [w.loading]: v, [w.most]: trafos.limit[i], [w.state]: broken(v, trafos.limit[i]) }]));
+    vm.forEach((v, i) => known(v) && rows.push([buses.name[i], { [w.voltage]: v, [w.least]: buses.low[i], [w.most_pu]: buses.high[i], [w.state]: [0, 4].includes(voltageClass(buses, i, v)) ? w.broken : "" }]));
+    const columns = [w.loading, w.most, w.voltage, w.least, w.most_pu, w.state];
+    return { data: traces, layout: Object.assign({}, data.layout, { meta: { columns, rows } }) };
+  }
+
+  function stepSentence(data, step) {
+    const best = (values, sign) => values.reduce((b, v, i) => known(v) && (b < 0 || sign * v > sign * values[b]) ? i : b, -1);
+    const w = data.words, said = [data.labels[step] + (step === data.now ? " (" + w.now + ")" : "")];
+    const all = [[data.lines, data.lines.loading[step] || []], [data.trafos, data.trafos.loading[step] || []]];
+    let most = null;
+    for (const [table, values] of all) {
+      const i = best(values, 1);
+      if (i >= 0 && (most === null || values[i] > most.v)) most = { v: values[i], name: table.name[i], limit: table.limit[i] };
+    }
+    if (most) said.push(w.say_loading.replace("{name}", most.name).replace("{value}", most.v.toFixed(0)).replace("{limit}", most.limit.toFixed(0)));
+    const vm = data.buses.vm[step] || [], low = best(vm, -1), high = best(vm, 1);
+    if (low >= 0) said.push(w.say_voltage.replace("{low}", vm[low].toFixed(3)).replace("{low_name}", data.buses.name[low]).replace("{high}", vm[high].toFixed(3)).replace("{high_name}", data.buses.name[high]));
+    return said.join(w.join);
+  }
+
   function triggered() {
     const context = window.dash_clientside.callback_context;
     if (!context.triggered.length || !context.triggered[0].value) return null;
@@ -104,6 +183,18 @@
       setTitle: (title) => { if (title) document.title = title; return title; },
       openDialog: (clicks) => Boolean(clicks),
       nothingSelected: (rows) => !(rows && rows.length),
+      networkNew: (data) => {
+        const no = window.dash_clientside.no_update;
+        if (!data || !data.labels) return [no, "", no, no, no];
+        const kept = chosenStep === null ? -1 : data.labels.indexOf(chosenStep), step = kept >= 0 ? kept : data.now;
+        return [networkFigure(data, step), stepSentence(data, step), step, data.labels.length - 1, data.marks];
+      },
+      networkMoved: (step, data) => {
+        const no = window.dash_clientside.no_update;
+        if (!data || !data.labels || data.labels[step] === undefined) return [no, no];
+        chosenStep = step === data.now ? null : data.labels[step];
+        return [networkFigure(data, step), stepSentence(data, step)];
+      },
       chartTable: (clicks, shown) => {
         const id = triggered();
         if (!id) return window.dash_clientside.no_update;
@@ -186,9 +277,12 @@
   const h = (...args) => window.React.createElement(...args);
   const marked = (kind, name, text) => h("span", { className: "state state-" + kind }, h("span", { className: "icon icon-" + name }), text);
   const severityIcon = { notice: "info", warning: "warning", critical: "critical" };
-  const runIcon = { optimal: "check", feasible: "check", running: "play", requested: "clock", failed: "critical", infeasible: "critical" };
+  const runIcon = { proposed: "clock", refused: "critical", lapsed: "clock", optimal: "check", feasible: "check", running: "play", requested: "clock", failed: "critical", infeasible: "critical" };
   components.Severity = (props) => marked(props.data.severity, severityIcon[props.data.severity] || "info", props.value);
   components.RunState = (props) => marked("run-" + props.data.state, runIcon[props.data.state] || "info", props.value);
+  const answerIcon = { following: "check", accepted: "check", sent: "clock", overdue: "warning", refused: "critical", off: "warning" };
+  const answerTone = { accepted: "good", sent: "notice", overdue: "warning", refused: "critical", off: "warning" };
+  components.Steered = (props) => marked(answerTone[props.data.state] || "notice", answerIcon[props.data.state] || "info", props.value);
   components.Proof = (props) => marked(props.data.proof === "intact" ? "good" : "critical", props.data.proof === "intact" ? "check" : "critical", props.value);
   components.StackedRow = (props) => h("dl", { className: "stacked" },
     ...props.api.getColumns().filter((c) => c.getColDef().field && props.data[c.getColDef().field]).map((c) => {

@@ -116,9 +116,22 @@ def loading(
     return figure
 
 
-def price(price_cny_per_mwh: xr.DataArray, name: str, style: Style, revision: str) -> go.Figure:
-    """The marginal price of each step, CNY/MWh."""
+def price(
+    price_cny_per_mwh: xr.DataArray,
+    name: str,
+    style: Style,
+    revision: str,
+    tariff: tuple[tuple[xr.DataArray, str, str], ...] = (),
+) -> go.Figure:
+    """The marginal price of each step at the substation, CNY/MWh, beside the tariff it came from.
+
+    tariff: courses with their names and colours, dotted: they were given and not planned.
+    """
     figure = base.canvas(style, "CNY/MWh", revision=revision, zero=True)
+    for values, course, colour in tariff:
+        base.planned(figure, values, style, course, colour)
+        figure.data[-1].line.dash = "dot"
+        figure.data[-1].line.width = 1.5
     base.planned(figure, price_cny_per_mwh, style, name, colours.PRICE)
     return figure
 

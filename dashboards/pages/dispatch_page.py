@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
+import dash_mantine_components as dmc
 import xarray as xr
-from dash import Input, Output, State, html
+from dash import ClientsideFunction, Input, Output, State, ctx, dcc, html
 from dash.development.base_component import Component
 from dash.exceptions import PreventUpdate
 
 from core.accounts import Account, Permission
 from core.errors import StoreError, TimeError
 from core.timeaxis import local_date, parse
-from dashboards import address, blocks, colours, formats, parts
+from dashboards import address, blocks, colours, comparison, formats, parts, steeringcard
 from dashboards.facts import CityFacts
+from dashboards.figures import gridmap
 from dashboards.figures import power as figures
 from dashboards.figures.power import Limit
 from dashboards.guard import guarded
@@ -29,31 +32,36 @@ ICON = "dispatch"
 PERMISSION = Permission.DISPATCH_READ
 GRID = "dispatch-runs"
 CHARTS = ("exchange", "load", "battery", "soc", "voltage", "loading", "price")
+NETWORK = "network"
 SLOTS: Mapping[str, tuple[Any, str]] = {
     "sentence": ("dispatch-sentence", "children"),
+    "proposal_hidden": ("dispatch-proposal", "hidden"),
+    "proposal": ("dispatch-proposal-text", "children"),
+    "proposal_run": ("dispatch-proposal-run", "data"),
     "figures": ("dispatch-figures", "children"),
     **{name: (parts.chart_id(NAME, name), "figure") for name in CHARTS},
-    **{f"{name}_empty": (parts.chart_id(NAME, name, "empty"), "children") for name in CHARTS},
+    **{
+        f"{name}_empty": (parts.chart_id(NAME, name, "empty"), "children")
+        for name in (*CHARTS, NETWORK)
+    },
+    "flow": ("dispatch-flow", "data"),
+    "pickers": ("dispatch-pickers", "children"),
     "comparison": ("dispatch-comparison", "children"),
     "reasons": ("dispatch-reasons", "children"),
+    "asset_picker": ("dispatch-asset", "children"),
+    "devices": (steeringcard.GRID, "rowData"),
+    "what_ifs": ("dispatch-what-ifs", "children"),
     "runs": (GRID, "rowData"),
 }
 REASONS_SHOWN = 12
-
-_COMPARED: tuple[tuple[str, str, int, float], ...] = (
-    ("total_cny", "CNY", 0, 1.0),
-    ("cost_cny", "CNY", 0, 1.0),
-    ("emissions_kgco2e", "t CO₂e", 1, 1e-3),
-    ("peak_import_mw", "MW", 2, 1.0),
-    ("peak_export_mw", "MW", 2, 1.0),
-    ("losses_mwh", "MWh", 2, 1.0),
-    ("vm_min_pu", "pu", 3, 1.0),
-    ("vm_max_pu", "pu", 3, 1.0),
-    ("max_line_loading_percent", "%", 1, 1.0),
-    ("max_trafo_loading_percent", "%", 1, 1.0),
-    ("violations", "", 0, 1.0),
+LATE = timedelta(minutes=45)
+"""A plan older than this has had no follower for three quarter-hours."""
+LONGEST_COMMENT = 2_000
+NETWORK_WORDS = (
+    *("line", "trafo", "overloaded", "below", "near_low", "within", "near_high", "above"),
+    *("limit", "broken", "loading", "voltage", "most", "least", "most_pu", "state", "now"),
+    *("say_loading", "say_voltage"),
 )
-"""Key figure, unit, decimals, factor to the unit."""
 
 
 def layout(scene: Scene) -> Component:
@@ -68,22 +76,40 @@ def layout(scene: Scene) -> Component:
             blocks.page_head(scene, NAME, *_plan_button(scene)),
             html.Div(id="dispatch-job", role="status", className="job"),
             html.Div(id="dispatch-sentence", className="slot-sentence"),
+            _proposal_card(scene),
             html.Div(id="dispatch-figures", className="figures"),
             chart("exchange", 320),
+            html.Div(
+                [
+                    _network_card(scene),
+                    parts.card(
+                        words("dispatch.reasons"),
+                        html.Div(id="dispatch-asset", className="in-card"),
+                        html.Div(id="dispatch-reasons"),
+                    ),
+                ],
+                className="columns wide-narrow",
+            ),
+            steeringcard.card(scene),
+            html.Div([chart("price"), chart("load")], className="columns"),
             html.Div([chart("battery"), chart("soc")], className="columns"),
+            html.Div([chart("voltage"), chart("loading")], className="columns"),
             html.Div(
                 [
                     parts.card(
                         words("dispatch.comparison"),
+                        html.Div(id="dispatch-pickers"),
                         html.Div(id="dispatch-comparison"),
                         note=words("dispatch.comparison_note"),
                     ),
-                    parts.card(words("dispatch.reasons"), html.Div(id="dispatch-reasons")),
+                    parts.card(
+                        words("dispatch.what_if"),
+                        html.Div(id="dispatch-what-ifs"),
+                        note=words("dispatch.what_if_note"),
+                    ),
                 ],
                 className="columns",
             ),
-            html.Div([chart("voltage"), chart("loading")], className="columns"),
-            html.Div([chart("load"), chart("price")], className="columns"),
             parts.card(
                 words("dispatch.runs"),
                 parts.grid(
@@ -95,7 +121,7 @@ def layout(scene: Scene) -> Component:
                         {
                             "field": "state_word",
                             "headerName": words("runs.state"),
-                            "width": 150,
+                            "width": 190,
                             "cellRenderer": "RunState",
                         },
                         {"field": "city_at", "headerName": words("runs.city_at"), "width": 170},
@@ -129,6 +155,78 @@ def layout(scene: Scene) -> Component:
     )
 
 
+def _network_card(scene: Scene) -> Component:
+    """The map, and the slider that moves it through the steps of the plan."""
+    words = scene.words
+    card = parts.chart(words, NAME, NETWORK, words("dispatch.network"), height=380)
+    slider = html.Div(
+        [
+            dcc.Store(id="dispatch-flow"),
+            dcc.Slider(
+                id="dispatch-step",
+                min=0,
+                max=1,
+                step=1,
+                value=None,
+                marks=None,
+                updatemode="drag",
+                included=False,
+                allow_direct_input=False,
+            ),
+            html.P(id="dispatch-step-text", className="step-text", role="status"),
+        ],
+        className="stepper",
+        role="group",
+        **{"aria-label": words("dispatch.step")},
+    )
+    card.children.insert(2, slider)
+    return card
+
+
+def _proposal_card(scene: Scene) -> Component:
+    """A plan that waits for approval, with the buttons for who may decide."""
+    words = scene.words
+    may = scene.account.may(Permission.DISPATCH_APPROVE)
+    decide = html.Div(
+        [
+            dmc.Textarea(
+                id="decision-comment",
+                label=words("approval.comment"),
+                description=words("approval.comment_help"),
+                autosize=True,
+                minRows=1,
+            ),
+            html.Div(
+                [
+                    html.Button(
+                        [parts.icon("check"), words("approval.approve")],
+                        id="plan-approve",
+                        className="button",
+                    ),
+                    html.Button(
+                        [parts.icon("critical"), words("approval.refuse")],
+                        id="plan-refuse",
+                        className="quiet bordered",
+                    ),
+                ],
+                className="decide",
+            ),
+        ],
+        className="decision",
+    )
+    return html.Div(
+        parts.card(
+            words("approval.title"),
+            dcc.Store(id="dispatch-proposal-run"),
+            html.Div(id="dispatch-proposal-text"),
+            decide if may else html.P(words("approval.not_yours"), className="muted"),
+            kind="proposal",
+        ),
+        id="dispatch-proposal",
+        hidden=True,
+    )
+
+
 def _plan_button(scene: Scene) -> list[Component]:
     if not scene.account.may(Permission.DISPATCH_RUN):
         return []
@@ -146,8 +244,17 @@ def fill(scene: Scene) -> Mapping[str, Any]:
         "sentence": _sentence(scene, data),
         "figures": _figures(scene, data),
         **_charts(scene, facts, data),
-        "comparison": _comparison(scene, data.plan),
-        "reasons": _reasons(scene, data.plan),
+        **_proposal(scene, data),
+        **_network(scene, facts, data),
+        "pickers": comparison.pickers(
+            scene, data.choices, scene.view.base_run, scene.view.other_run
+        ),
+        "comparison": comparison.card(scene, data),
+        **_reasons(scene, data.plan),
+        "devices": steeringcard.rows(
+            scene, data.steering, dispatch.reasons(data.plan.run) if data.plan else []
+        ),
+        "what_ifs": _what_ifs(scene, data),
         "runs": [_run_row(scene, run) for run in data.history],
     }
 
@@ -171,17 +278,43 @@ def _sentence(scene: Scene, data: dispatch.Dispatch) -> Component:
             time=formats.moment(data.plan.run.city_at, scene.tz),
         )
     ]
-    saving = _difference(uncontrolled, planned, "total_cny")
+    saving = comparison.difference(uncontrolled, planned, "total_cny")
     if saving is not None:
         key = "dispatch.say_saves" if saving <= 0 else "dispatch.say_costs"
         said.append(words(key, cny=formats.number(abs(saving), 0)))
-    return parts.sentence(words("join").join(said), "critical" if violations else "good")
+    said += _said_of_steering(scene, data)
+    late = _late(scene, data)
+    tone = "critical" if violations else "warning" if late or data.steering.off else "good"
+    return parts.sentence(words("join").join([*late, *said]), tone)
 
 
-def _difference(before: Mapping[str, Any], after: Mapping[str, Any], key: str) -> float | None:
-    if before.get(key) is None or after.get(key) is None:
-        return None
-    return float(after[key]) - float(before[key])
+def _late(scene: Scene, data: dispatch.Dispatch) -> list[str]:
+    """That no new plan has come, and what devices do meanwhile."""
+    words = scene.words
+    if data.plan is None or data.plan.run.kind != dispatch.INTRADAY:
+        return []
+    if scene.now - data.plan.run.city_at <= LATE:
+        return []
+    said = [words("dispatch.say_late", time=formats.moment(data.plan.run.city_at, scene.tz))]
+    until = data.steering.valid_until
+    if until is not None and until <= scene.now:
+        said.append(words("dispatch.say_fallback"))
+    elif until is not None:
+        said.append(words("dispatch.say_until", time=formats.moment(until, scene.tz)))
+    return said
+
+
+def _said_of_steering(scene: Scene, data: dispatch.Dispatch) -> list[str]:
+    words, steering = scene.words, data.steering
+    counted = (
+        ("dispatch.say_off", steering.off),
+        ("dispatch.say_refused", steering.count("refused")),
+        ("dispatch.say_overdue", steering.count("overdue")),
+    )
+    said = [words(key, count=count) for key, count in counted if count]
+    if steering.devices and not said:
+        said.append(words("dispatch.say_following", count=len(steering.devices)))
+    return said
 
 
 def _figures(scene: Scene, data: dispatch.Dispatch) -> list[Component]:
@@ -189,13 +322,13 @@ def _figures(scene: Scene, data: dispatch.Dispatch) -> list[Component]:
     found = [
         blocks.power_figure(scene, words("overview.import"), data.power.import_mw),
         blocks.power_figure(scene, words("overview.export"), data.power.export_mw),
-        blocks.power_figure(scene, words("dispatch.battery_now"), data.battery_mw),
         _soc_figure(scene, data.soc),
+        _steering_figure(scene, data),
     ]
     uncontrolled, planned = dispatch.key_figures(data.plan.run) if data.plan else ({}, {})
-    for key, unit, digits, factor in (_COMPARED[0], _COMPARED[2]):
+    for key, unit, digits, factor in (comparison.TOTAL, comparison.EMISSIONS):
         value = planned.get(key)
-        delta = _difference(uncontrolled, planned, key)
+        delta = comparison.difference(uncontrolled, planned, key)
         found.append(
             parts.key_figure(
                 words(f"key.{key}"),
@@ -207,6 +340,27 @@ def _figures(scene: Scene, data: dispatch.Dispatch) -> list[Component]:
             )
         )
     return found
+
+
+def _steering_figure(scene: Scene, data: dispatch.Dispatch) -> Component:
+    words, steering = scene.words, data.steering
+    total = len(steering.devices)
+    note = (
+        words("devices.none_sent")
+        if not total
+        else words(
+            "devices.figure_note",
+            off=steering.off,
+            silent=steering.count("overdue"),
+            refused=steering.count("refused"),
+        )
+    )
+    return parts.key_figure(
+        words("devices.figure"),
+        formats.number(float(steering.well), 0) if total else formats.NOTHING,
+        words("devices.of", total=total) if total else "",
+        note=note,
+    )
 
 
 def _soc_figure(scene: Scene, soc: xr.DataArray) -> Component:
@@ -308,7 +462,13 @@ def _charts(scene: Scene, facts: CityFacts, data: dispatch.Dispatch) -> dict[str
         )
         add(
             "price",
-            figures.price(schedule["price_cny_per_mwh"], words("name.price"), style, revision),
+            figures.price(
+                schedule["price_cny_per_mwh"],
+                words("name.price"),
+                style,
+                revision,
+                _tariff(scene, schedule),
+            ),
         )
     else:
         for name in ("voltage", "loading", "price"):
@@ -323,46 +483,123 @@ def _voltage_limits(facts: CityFacts) -> tuple[float, float]:
     return max(lows, default=0.9), min(highs, default=1.1)
 
 
-def _comparison(scene: Scene, plan: dispatch.PlanView | None) -> Component:
+def _tariff(scene: Scene, schedule: xr.Dataset) -> tuple[tuple[xr.DataArray, str, str], ...]:
+    """The tariff that the plan was made for; plans of earlier versions did not keep theirs."""
+    named = (
+        ("import_cny_per_mwh", "name.import_tariff", colours.IMPORT),
+        ("export_cny_per_mwh", "name.export_tariff", colours.EXPORT),
+    )
+    return tuple(
+        (schedule[name], scene.words(word), colour)
+        for name, word, colour in named
+        if name in schedule
+    )
+
+
+def _network(scene: Scene, facts: CityFacts, data: dispatch.Dispatch) -> dict[str, Any]:
     words = scene.words
-    if plan is None:
-        return parts.empty(words("empty.plan"), words("empty.plan_how"))
-    uncontrolled, planned = dispatch.key_figures(plan.run)
+    flow: dict[str, Any] = {}
+    if data.plan is not None:
+        said = {name: words(f"network.{name}") for name in NETWORK_WORDS} | {"join": words("join")}
+        most = float(facts.site.parameters.get("max_loading_percent", 100.0))
+        flow = gridmap.network(facts.drawing, data.plan.ac, scene.now, said, most, scene.style)
+    missing = parts.empty(words("empty.network"), words("empty.network_how"))
+    return {"flow": flow, f"{NETWORK}_empty": None if flow else missing}
+
+
+def _proposal(scene: Scene, data: dispatch.Dispatch) -> dict[str, Any]:
+    words, proposal = scene.words, data.proposal
+    if proposal is None:
+        return {"proposal_hidden": True, "proposal": None, "proposal_run": None}
+    in_force = data.plan.run if data.plan else None
+    uncontrolled, proposed = dispatch.key_figures(proposal.run)
+    before = (
+        (words("comparison.uncontrolled"), uncontrolled)
+        if in_force is None
+        else (comparison.name(scene, in_force), dispatch.key_figures(in_force)[1])
+    )
+    text = words(
+        "approval.text",
+        run=proposal.run.id,
+        kind=words.maybe(f"runs.kind_{proposal.run.kind}", proposal.run.kind),
+        by=proposal.run.requested_by,
+        until=formats.moment(proposal.decide_by, scene.tz),
+    )
+    after = (comparison.name(scene, proposal.run), proposed)
+    shown = comparison.table(scene, before, after, comparison.SHORT)
+    return {
+        "proposal_hidden": False,
+        "proposal": [html.P(text), shown],
+        "proposal_run": proposal.run.id,
+    }
+
+
+def _what_ifs(scene: Scene, data: dispatch.Dispatch) -> Component:
+    words = scene.words
+    if not data.what_ifs:
+        return parts.empty(words("empty.what_if"), words("empty.what_if_how"))
     rows = []
-    for key, unit, digits, factor in _COMPARED:
-        before, after = uncontrolled.get(key), planned.get(key)
-        delta = _difference(uncontrolled, planned, key)
+    for run in data.what_ifs:
+        base = (
+            dispatch.chosen(scene.connection, comparison.base_of(run)) if scene.connection else None
+        )
+        uncontrolled, planned = dispatch.key_figures(run)
+        against = dispatch.key_figures(base)[1] if base else uncontrolled
+        delta = comparison.difference(against, planned, "total_cny")
+        violations = planned.get("violations")
+        link = dcc.Link(
+            f"#{run.id}",
+            href=scene.view.to(base_run=str(base.id) if base else "", other_run=str(run.id)),
+            className="row-link chosen" if scene.view.other_run == str(run.id) else "row-link",
+            title=words("what_if.compare"),
+        )
         rows.append(
             [
-                html.Span([words(f"key.{key}"), html.Span(f" {unit}", className="unit")]),
-                formats.number(None if before is None else float(before) * factor, digits),
-                formats.number(None if after is None else float(after) * factor, digits),
-                formats.signed(None if delta is None else delta * factor, digits),
+                link if planned else f"#{run.id}",
+                comparison.what(scene, run) or formats.NOTHING,
+                words.maybe(f"runs.state_{run.state}", run.state),
+                formats.signed(delta, 0),
+                formats.number(None if violations is None else float(violations), 0),
             ]
         )
-    columns = [words(f"comparison.{c}") for c in ("figure", "uncontrolled", "plan", "change")]
-    return parts.table(columns, rows, numbers=(1, 2, 3))
+    columns = [words(f"what_if.{c}") for c in ("run", "change", "state", "cost", "violations")]
+    return parts.table(columns, rows, numbers=(3, 4))
 
 
-def _reasons(scene: Scene, plan: dispatch.PlanView | None) -> Component:
+def _reasons(scene: Scene, plan: dispatch.PlanView | None) -> dict[str, Any]:
+    """The reasons of the plan, of all devices or of the one that is chosen."""
     words, facts = scene.words, scene.facts
-    found = dispatch.reasons(plan.run) if plan else []
+    every = dispatch.reasons(plan.run) if plan else []
+    chosen = scene.view.asset
+    found = [r for r in every if not chosen or r.get("asset") == chosen]
+    picker = None
+    if facts is not None and every:
+        named = sorted({str(r.get("asset", "")) for r in every})
+        options = [("", words("dispatch.every_device"))]
+        options += [(asset, _device(scene, asset)) for asset in named]
+        parameter = {"role": "picker", "parameter": "asset"}
+        picker = parts.picker(parameter, words("dispatch.device"), options, chosen)
     if not found or facts is None:
-        return parts.empty(words("empty.reasons"), words("empty.reasons_how"))
+        nothing = parts.empty(words("empty.reasons"), words("empty.reasons_how"))
+        return {"asset_picker": picker, "reasons": nothing}
     items = []
-    for reason in sorted(found, key=lambda r: str(r.get("ts", "")))[:REASONS_SHOWN]:
-        asset = facts.assets.get(str(reason.get("asset")))
-        name = words.pick(asset.name_en, asset.name_zh) if asset else str(reason.get("asset", ""))
+    most = len(found) if chosen else REASONS_SHOWN
+    for reason in sorted(found, key=lambda r: str(r.get("ts", "")))[:most]:
         text = words.pick(str(reason.get("text_en", "")), str(reason.get("text_zh", "")))
         items.append(
             html.Li(
                 [
                     html.Span(_time(reason.get("ts"), scene), className="when"),
-                    html.Span([html.B(name), " ", text]),
+                    html.Span([html.B(_device(scene, str(reason.get("asset", "")))), " ", text]),
                 ]
             )
         )
-    return html.Ol(items, className="reasons")
+    return {"asset_picker": picker, "reasons": html.Ol(items, className="reasons")}
+
+
+def _device(scene: Scene, asset_id: str) -> str:
+    asset = scene.facts.assets.get(asset_id) if scene.facts else None
+    return scene.words.pick(asset.name_en, asset.name_zh) if asset else asset_id
 
 
 def _time(ts: Any, scene: Scene) -> str:
@@ -393,7 +630,9 @@ def _run_row(scene: Scene, run: Any) -> dict[str, Any]:
 
 
 def register(desk: Desk) -> None:
-    """The button that asks for a plan now."""
+    """The buttons that ask for a plan, and that decide on one; the map's slider."""
+    _register_network(desk)
+    _register_decision(desk)
 
     @guarded(
         desk.app,
@@ -414,3 +653,64 @@ def register(desk: Desk) -> None:
         except StoreError as error:
             return parts.sentence(words("dispatch.not_requested", reason=error), "critical"), clicks
         return parts.sentence(words("dispatch.requested", run=run_id), "notice"), clicks
+
+
+def _register_network(desk: Desk) -> None:
+    """Two callbacks: a slider that waited for the page's refresh would be a slow one."""
+    figure, text = parts.chart_id(NAME, NETWORK), "dispatch-step-text"
+    desk.app.clientside_callback(
+        ClientsideFunction(namespace="verdigrid", function_name="networkNew"),
+        Output(figure, "figure"),
+        Output(text, "children"),
+        Output("dispatch-step", "value"),
+        Output("dispatch-step", "max"),
+        Output("dispatch-step", "marks"),
+        Input("dispatch-flow", "data"),
+    )
+    desk.app.clientside_callback(
+        ClientsideFunction(namespace="verdigrid", function_name="networkMoved"),
+        Output(figure, "figure", allow_duplicate=True),
+        Output(text, "children", allow_duplicate=True),
+        Input("dispatch-step", "value"),
+        State("dispatch-flow", "data"),
+        prevent_initial_call=True,
+    )
+
+
+def _register_decision(desk: Desk) -> None:
+    @guarded(
+        desk.app,
+        desk.context,
+        Permission.DISPATCH_APPROVE,
+        Output("dispatch-job", "children", allow_duplicate=True),
+        Output("decision-comment", "value"),
+        Output("dispatch-nudge", "data", allow_duplicate=True),
+        Input("plan-approve", "n_clicks"),
+        Input("plan-refuse", "n_clicks"),
+        State("dispatch-proposal-run", "data"),
+        State("decision-comment", "value"),
+        State("dispatch-view", "data"),
+        State("dispatch-nudge", "data"),
+        prevent_initial_call=True,
+    )
+    def decide(
+        account: Account,
+        approved: int | None,
+        refused: int | None,
+        run_id: int | None,
+        comment: str | None,
+        href: str,
+        nudge: int | None,
+    ) -> tuple[Component, str, int]:
+        if run_id is None or not (approved or refused):
+            raise PreventUpdate
+        words, again = words_of(address.parse(href).language), (nudge or 0) + 1
+        actions, said = desk.context.actions, (comment or "").strip()[:LONGEST_COMMENT]
+        refuse = ctx.triggered_id == "plan-refuse"
+        try:
+            (actions.refuse_plan if refuse else actions.approve_plan)(account, run_id, said)
+        except StoreError as error:
+            text = words("approval.failed", reason=error)
+            return parts.sentence(text, "critical"), comment or "", again
+        key = "approval.refused" if refuse else "approval.approved"
+        return parts.sentence(words(key, run=run_id), "notice"), "", again

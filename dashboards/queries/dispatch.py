@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,15 +13,17 @@ import xarray as xr
 
 from core.sites import AssetKind
 from dashboards.facts import CityFacts
-from dashboards.queries import power, series
+from dashboards.queries import power, series, steering
 from dashboards.queries.period import Period
 from store import runs
 from store.database import Connection
 
-DAY_AHEAD, INTRADAY = "day_ahead", "intraday"
+DAY_AHEAD, INTRADAY, WHOLE_DAY, WHAT_IF = "day_ahead", "intraday", "day", "what_if"
 LONGEST_PLAN = timedelta(days=3)
-AC_VARIABLES = ["vm_pu", "line_loading_percent"]
+AC_VARIABLES = ["vm_pu", "line_loading_percent", "trafo_loading_percent"]
 HISTORY = 12
+CHOICES = 40
+"""Runs that can be chosen for a comparison."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,18 @@ class Dispatch:
     history: tuple[runs.Run, ...]
     battery_mw: xr.DataArray
     soc: xr.DataArray
+    steering: steering.Steering
+    proposal: Proposal | None
+    what_ifs: tuple[runs.Run, ...]
+    choices: tuple[runs.Run, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A plan that waits for an operator, until ``decide_by`` in city time."""
+
+    run: runs.Run
+    decide_by: datetime
 
 
 def gather(connection: Connection, facts: CityFacts, shelf: PlanShelf, period: Period) -> Dispatch:
@@ -51,13 +66,37 @@ def gather(connection: Connection, facts: CityFacts, shelf: PlanShelf, period: P
     p_keys = [facts.key(b.id, "p_mw") for b in batteries]
     soc_keys = [facts.key(b.id, "soc") for b in batteries]
     values = series.measured(connection, p_keys + soc_keys, period)
+    history = tuple(runs.recent(connection, CHOICES, [DAY_AHEAD, INTRADAY, WHOLE_DAY]))
+    what_ifs = tuple(runs.recent(connection, HISTORY, [WHAT_IF]))
     return Dispatch(
         power=power.gather(connection, facts, period),
         plan=shelf.plan(connection, facts, period),
-        history=tuple(runs.recent(connection, HISTORY)),
+        history=history[:HISTORY],
         battery_mw=series.total(values.sel(series=p_keys)),
         soc=_ended(_weighted(values.sel(series=soc_keys), _energies(facts)), period.bucket),
+        steering=steering.gather(connection, facts, period.now),
+        proposal=_proposal(connection, history, period.now),
+        what_ifs=what_ifs,
+        choices=tuple(r for r in (*what_ifs, *history) if key_figures(r)[1]),
     )
+
+
+def _proposal(
+    connection: Connection, history: Sequence[runs.Run], now: datetime
+) -> Proposal | None:
+    """The newest plan that waits and can still be approved."""
+    for run in history:
+        if run.state == runs.PROPOSED:
+            found = runs.decision(connection, run.id)
+            if found is not None and found.decide_by >= now:
+                return Proposal(run, found.decide_by)
+    return None
+
+
+def chosen(connection: Connection, number: str) -> runs.Run | None:
+    """The run that an address names, if there is one with figures."""
+    run = runs.by_id(connection, int(number)) if number.isdecimal() and len(number) < 18 else None
+    return run if run is not None and key_figures(run)[1] else None
 
 
 class PlanShelf:
@@ -91,13 +130,13 @@ def _view(
     batteries = [b.id for b in facts.of_kind(AssetKind.BATTERY)]
     end = run.city_at + LONGEST_PLAN
     schedule = runs.in_force(connection, INTRADAY, period.start, end, batteries)
-    ac = runs.ac(connection, run.id)[AC_VARIABLES]
+    ac = _power_flow(connection, run)
     if ahead is not None:
         schedule = schedule.combine_first(
             runs.in_force(connection, DAY_AHEAD, period.start, end, batteries)
         )
         if ahead.id != run.id:
-            ac = ac.combine_first(runs.ac(connection, ahead.id)[AC_VARIABLES])
+            ac = ac.combine_first(_power_flow(connection, ahead))
     return PlanView(
         run=run,
         schedule=schedule,
@@ -105,6 +144,12 @@ def _view(
         battery_mw=_battery_power(schedule, facts),
         soc=_ended(_battery_soc(schedule, facts), facts.site.plan_resolution),
     )
+
+
+def _power_flow(connection: Connection, run: runs.Run) -> xr.Dataset:
+    """What the pages show of a run's power flow; a network may have no transformer."""
+    flow = runs.ac(connection, run.id)
+    return flow[[name for name in AC_VARIABLES if name in flow]]
 
 
 def key_figures(run: runs.Run) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -44,7 +44,52 @@ FROM run WHERE kind = %(kind)s AND state = %(state)s ORDER BY id DESC LIMIT 1;
 
 -- name: recent
 SELECT id, kind, state, requested_by, requested_at, finished_at, city_at, summary, reason
-FROM run ORDER BY id DESC LIMIT %(limit)s;
+FROM run WHERE %(kinds)s::text[] IS NULL OR kind = ANY(%(kinds)s::text[])
+ORDER BY id DESC LIMIT %(limit)s;
+
+-- name: propose
+INSERT INTO run_decision (run_id, decide_by) VALUES (%(id)s, %(decide_by)s)
+ON CONFLICT (run_id) DO NOTHING;
+
+-- name: decide
+-- One statement, so that of two operators the first decides.
+WITH decided AS (
+    UPDATE run_decision d
+    SET decision = %(decision)s, decided_by = %(by)s, comment = %(comment)s,
+        city_at = %(city_at)s, decided_at = clock_timestamp()
+    FROM run r
+    WHERE d.run_id = %(id)s AND r.id = d.run_id AND r.state = 'proposed' AND d.decision IS NULL
+        AND (%(decision)s <> 'approved' OR d.decide_by >= %(city_at)s)
+    RETURNING d.run_id
+)
+UPDATE run SET state = %(state)s, reason = %(reason)s FROM decided WHERE run.id = decided.run_id;
+
+-- name: lapse
+WITH lapsed AS (
+    UPDATE run_decision d SET decision = 'lapsed', city_at = %(city_at)s,
+        decided_at = clock_timestamp()
+    FROM run r
+    WHERE r.id = d.run_id AND r.state = 'proposed' AND (
+        d.decide_by < %(city_at)s
+        OR EXISTS (
+            SELECT FROM run newer
+            WHERE newer.kind = r.kind AND newer.id > r.id AND newer.state IN ('proposed', 'optimal')
+        )
+    )
+    RETURNING d.run_id, d.decide_by < %(city_at)s AS late
+)
+UPDATE run SET state = 'lapsed',
+    reason = CASE WHEN late THEN 'Nobody approved it in time.'
+             ELSE 'A newer plan came before anybody decided.' END
+FROM lapsed WHERE run.id = lapsed.run_id;
+
+-- name: decision
+SELECT run_id, decide_by, decision, decided_by, decided_at, city_at, comment
+FROM run_decision WHERE run_id = %(id)s;
+
+-- name: decisions
+SELECT run_id, decide_by, decision, decided_by, decided_at, city_at, comment
+FROM run_decision WHERE run_id = ANY(%(ids)s);
 
 -- name: layout
 SELECT layout FROM run WHERE id = %(id)s;
@@ -62,19 +107,22 @@ UPDATE run SET state = 'failed', reason = %(reason)s, finished_at = now()
 WHERE state = 'running' AND requested_by <> 'console';
 
 -- name: supersede
--- Only the last days can overlap; older runs were thinned when they were themselves followed.
+-- Only the last days can overlap; older runs were thinned when they were themselves followed. A plan
+-- that was approved while its first steps passed takes over what had not begun then.
 DELETE FROM schedule s USING run newer, run earlier
 WHERE newer.id = %(id)s AND earlier.kind = newer.kind AND earlier.id < newer.id
     AND earlier.city_at > newer.city_at - interval '3 days'
+    AND earlier.state <> 'proposed'
     AND s.run_id = earlier.id
-    AND s.ts >= (SELECT min(ts) FROM schedule WHERE run_id = newer.id);
+    AND s.ts >= (SELECT min(ts) FROM schedule WHERE run_id = newer.id)
+    AND s.ts >= coalesce((SELECT city_at FROM run_decision WHERE run_id = newer.id), '-infinity');
 
 -- name: in_force
 SELECT s.asset, s.variable, s.ts, s.value
-FROM run r JOIN schedule s ON s.run_id = r.id
+FROM run r JOIN schedule s ON s.run_id = r.id LEFT JOIN run_decision d ON d.run_id = r.id
 WHERE r.kind = %(kind)s AND r.state = 'optimal'
     AND r.city_at > %(start)s - interval '3 days' AND r.city_at < %(end)s
-    AND s.ts >= %(start)s AND s.ts < %(end)s AND s.ts >= r.city_at
+    AND s.ts >= %(start)s AND s.ts < %(end)s AND s.ts >= coalesce(d.city_at, r.city_at)
     AND (s.asset = '' OR %(assets)s::text[] IS NULL OR s.asset = ANY(%(assets)s::text[]))
 ORDER BY r.id; -- the newest run of a step comes last
 

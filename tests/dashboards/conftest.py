@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pandapower
+import psycopg
 import pytest
 import uvicorn
 import xarray as xr
@@ -67,7 +68,9 @@ def network_json() -> str:
         pandapower.create_line_from_parameters(
             net, i, (i + 1) % BUSES, 1.5, 0.2, 0.12, 200, 0.3, name=f"Line {i}"
         )
-    pandapower.create_ext_grid(net, 0)
+    high = pandapower.create_bus(net, 110.0, name="Bus 110", geodata=(116.8 + 0.12, 53.4))
+    pandapower.create_ext_grid(net, high)
+    pandapower.create_transformer(net, high, 0, "25 MVA 110/20 kV", name="Transformer 0")
     for i in range(LOADS):
         pandapower.create_load(net, 1 + i, 0.4)
     return str(pandapower.to_json(net))
@@ -109,7 +112,9 @@ def city() -> Site:
             AssetKind.BATTERY,
             f"Battery {i}",
             f"储能 {i}",
-            parameters={"e_max_mwh": 1.0 + i},
+            element="storage",
+            element_index=i,
+            parameters={"e_max_mwh": 1.0 + i, "p_max_mw": 0.5},
         )
         for i in range(BATTERIES)
     ]
@@ -275,6 +280,11 @@ def plan_arrays() -> tuple[xr.Dataset, xr.Dataset]:
                 ("time",),
                 np.where(hour < 7, 310.0, np.where(hour > 17, 880.0, 560.0)),
             ),
+            "import_cny_per_mwh": (
+                ("time",),
+                np.where(hour < 7, 280.0, np.where(hour > 17, 820.0, 520.0)),
+            ),
+            "export_cny_per_mwh": (("time",), np.full(96, 200.0)),
         },
         coords={"time": times, "asset": assets},
     )
@@ -288,8 +298,14 @@ def plan_arrays() -> tuple[xr.Dataset, xr.Dataset]:
                 1.0 + 0.03 * np.sin(hour / 4)[:, None] * np.linspace(-1, 1, BUSES),
             ),
             "line_loading_percent": (("time", "line"), loading),
+            "trafo_loading_percent": (("time", "trafo"), loading[:, :1] / 2),
         },
-        coords={"time": times, "bus": np.arange(BUSES), "line": np.arange(BUSES)},
+        coords={
+            "time": times,
+            "bus": np.arange(BUSES),
+            "line": np.arange(BUSES),
+            "trafo": [0],
+        },
     )
     return schedule, ac
 
@@ -302,6 +318,7 @@ def _write_runs(connection: Any) -> None:
         "peak_import_mw": 5.61,
         "peak_export_mw": 1.35,
         "losses_mwh": 1.92,
+        "curtailed_mwh": 0.42,
         "vm_min_pu": 0.971,
         "vm_max_pu": 1.034,
         "max_line_loading_percent": 84.2,
@@ -491,6 +508,16 @@ class Served:
         with self.database.connection() as connection:
             return runs.request(connection, "intraday", account.name, self.now)
 
+    def approve_plan(self, account: Account, run_id: int, comment: str) -> None:
+        self.asked.append(("approve", account.name, run_id, comment))
+        with self.database.connection() as connection:
+            runs.approve(connection, run_id, account.name, comment, self.now)
+
+    def refuse_plan(self, account: Account, run_id: int, comment: str) -> None:
+        self.asked.append(("refuse", account.name, run_id, comment))
+        with self.database.connection() as connection:
+            runs.refuse(connection, run_id, account.name, comment, self.now)
+
     def acknowledge_alert(self, account: Account, alert_id: int, comment: str) -> None:
         self.asked.append(("alert", account.name, alert_id, comment))
         with self.database.connection() as connection:
@@ -550,6 +577,22 @@ def database(embedded: EmbeddedServer, site: Site) -> Iterator[Database]:
 def served(database: Database) -> Iterator[Served]:
     with serving(database) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def own_city(
+    request: pytest.FixtureRequest, embedded: EmbeddedServer, site: Site
+) -> Iterator[Served]:
+    """The same city and pages over a database that only this module changes."""
+    name = request.module.__name__.rpartition(".")[2]
+    with psycopg.connect(embedded.admin_url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} OWNER verdigrid")
+    url = embedded.url.replace("/verdigrid?", f"/{name}?")
+    with Database(url, timeout_s=5.0) as opened:
+        migrate(opened)
+        fill(opened, site)
+        with serving(opened) as running:
+            yield running
 
 
 @pytest.fixture(autouse=True)

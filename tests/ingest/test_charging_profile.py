@@ -108,6 +108,15 @@ def test_a_default_of_transactions_where_a_charger_has_no_more() -> None:
     assert made.payload["chargingProfile"]["chargingProfilePurpose"] == "TxDefaultProfile"
 
 
+def test_the_profile_ends_when_the_plan_does_not_count_any_more() -> None:
+    until = NOON + 1.5 * QUARTER
+    made = charging_profile(V16, steps(0.001, 0.002, 0.003), NOON, Limits(), until)
+    assert made is not None
+    assert (made.until, made.complete) == (until, True)
+    assert schedule_of(V16, made.payload)["duration"] == 1.5 * 900
+    assert charging_profile(V16, steps(0.001), until, Limits(), until) is None
+
+
 @pytest.mark.parametrize(
     "wrong", [{"unit": "kW"}, {"purpose": "x"}, {"max_periods": 0}, {"phases": 4}, {"voltage_v": 0}]
 )

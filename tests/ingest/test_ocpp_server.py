@@ -38,6 +38,7 @@ from websockets.typing import Subprotocol
 from core.charging import ChargingEvent, Session, SessionStep, fold
 from core.clock import CityClock
 from core.errors import ConfigurationError, ServiceError, SpoolFullError
+from core.setpoints import Acknowledgement, Answer, Setpoint
 from core.timeaxis import to_datetime64, to_us
 from ingest import setpoints
 from ingest.broker import Broker
@@ -45,7 +46,7 @@ from ingest.mqtt_access import Access
 from ingest.ocpp_server import OcppSettings, OcppStatus, Setpoints, run_ocpp
 from ingest.pipeline import Message
 from ingest.protocols.ocpp_json import V16, V201, decode
-from ingest.setpoint_listener import listen
+from ingest.setpoint_listener import Line, Schedule, listen
 from ingest.spool import Spool
 from sandbox.ocpp_charger import PASSWORD, describe
 
@@ -343,10 +344,10 @@ def spooled(folder: Path) -> Kept:
     return kept
 
 
-def plan(asset: str, p_mw: float, now: datetime) -> setpoints.Setpoint:
+def plan(asset: str, p_mw: float, now: datetime) -> Setpoint:
     """``p_mw`` from now on for six city hours."""
     times = np.array([to_datetime64(now + timedelta(hours=h)) for h in range(6)])
-    return setpoints.Setpoint(asset, times, np.full(6, p_mw))
+    return Setpoint(asset, times, np.full(6, p_mw))
 
 
 @VERSIONS
@@ -371,9 +372,7 @@ def test_a_plan_on_mqtt_changes_what_a_post_charges(
     setpoints.publish(where, [plan("post-1", 0.0035, later)], issued_at=later)
     wait_until("it follows the newer one", lambda: powers()[-1] == 3_500.0)
     setpoints.publish(where, [plan("post-1", 0.001, now)], issued_at=now)  # an older one
-    setpoints.publish(
-        where, [setpoints.Setpoint("post-1", np.array([]), np.array([]))], issued_at=later
-    )
+    setpoints.publish(where, [Setpoint("post-1", np.array([]), np.array([]))], issued_at=later)
     wait_until("taken back, it charges as it likes", lambda: powers()[-1] > 7_000.0)
     assert central.status.unlimited == 0
 
@@ -382,13 +381,14 @@ def test_a_post_that_connects_again_is_told_its_plan_again(
     central: Running, kept: Kept, post: Post
 ) -> None:
     issued = central.clock.at(datetime.now(UTC))
+    answered: list[Acknowledgement] = []
 
     @contextmanager
-    def source(on_schedule: Any) -> Iterator[Callable[[str], None]]:
-        from ingest.setpoint_listener import Schedule
-
+    def source(on_schedule: Any) -> Iterator[Line]:
         steps = tuple((issued + timedelta(hours=h), 0.0015) for h in range(48))
-        yield lambda asset: on_schedule(asset, Schedule(asset, issued, steps))
+        yield Line(
+            lambda asset: on_schedule(asset, Schedule(asset, issued, steps)), answered.append
+        )
 
     central.start(source)
     first = post(central.url, central.clock, gap_minutes=1, stay_minutes=100_000)
@@ -398,6 +398,29 @@ def test_a_post_that_connects_again_is_told_its_plan_again(
     wait_until("it is gone", lambda: central.status.connected == 0)
     post(central.url, central.clock, gap_minutes=1, stay_minutes=100_000)
     wait_until("it is limited again", lambda: central.status.limited == 2)
+    wait_until("and answered twice", lambda: len(answered) == 2)
+    assert set(answered) == {Acknowledgement("post-1", issued, Answer.ACCEPTED, "post-1")}
+
+
+def test_a_charger_without_news_charges_as_it_likes_when_the_plan_is_over(
+    central: Running, kept: Kept, post: Post, start_broker: Callable[..., Broker]
+) -> None:
+    """Twenty city hours are a minute of the wall: the plan is valid for two of them."""
+    broker = start_broker()
+    where = Access("127.0.0.1", broker.port)
+    central.start(partial(listen, where))
+    post(central.url, central.clock, gap_minutes=1, stay_minutes=100_000)
+
+    def powers() -> list[float]:
+        return list(kept.readings("1:Power.Active.Import").values())
+
+    wait_until("it charges as it likes", lambda: max(powers(), default=0.0) > 7_000.0)
+    now = central.clock.at(datetime.now(UTC))
+    asked = replace(plan("post-1", 0.002, now), valid_until=now + timedelta(hours=2))
+    setpoints.publish(where, [asked], issued_at=now)
+    wait_until("it follows", lambda: powers()[-1] == 2_000.0)
+    wait_until("it is free again", lambda: powers()[-1] > 7_000.0)
+    assert kept.readings("1:Power.Active.Import")
 
 
 # Plain WebSockets: what a well-behaved post never does.

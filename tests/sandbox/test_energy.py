@@ -23,7 +23,7 @@ from sandbox.citytime import CITY_START
 from sandbox.energy import Energy
 from sandbox.materials import Materials
 from sandbox.profiles import LOAD_SPREAD, Profiles
-from sandbox.setpoints import Setpoints, decode
+from sandbox.setpoints import Setpoints, decode, refusal
 
 FLEET = Fleet(
     p_max_mw=np.array([1.0, 5.8, 0.05]),
@@ -178,6 +178,43 @@ def test_a_schedule_can_be_taken_back_and_an_older_one_does_not_count() -> None:
     assert setpoints.at("battery-001", at) is None
 
 
+def test_a_device_without_news_falls_back_when_its_plan_is_over() -> None:
+    setpoints = Setpoints()
+    topic, payload = schedule("battery-001", CITY_START, [1.0, 2.0, 3.0, 4.0])
+    until = CITY_START + timedelta(minutes=30)
+    message = json.loads(payload) | {"valid_until": until.isoformat(), "fallback": {"p_mw": 0.0}}
+    told = setpoints.take(topic, json.dumps(message).encode())
+    assert setpoints.at("battery-001", to_us(CITY_START + timedelta(minutes=29))) == 2.0
+    assert setpoints.at("battery-001", to_us(until)) == 0.0
+    assert setpoints.at("battery-001", to_us(until + timedelta(days=9))) == 0.0
+    # It says that it has it, by the time at which it was issued.
+    assert told is not None
+    assert told[0] == "verdigrid/acknowledgements/battery-001"
+    said = json.loads(told[1])
+    assert (said["answer"], said["issued_at"]) == ("accepted", message["issued_at"])
+    # As it likes, where the fallback says so.
+    message["fallback"] = {"p_mw": None}
+    setpoints.take(topic, json.dumps(message).encode())
+    assert setpoints.at("battery-001", to_us(until)) is None
+
+
+def test_a_step_may_leave_a_device_free() -> None:
+    setpoints = Setpoints()
+    topic, payload = schedule("pv-001", CITY_START, [0.5, 9.0, 0.7])
+    message = json.loads(payload)
+    message["steps"][1]["p_mw"] = None
+    setpoints.take(topic, json.dumps(message).encode())
+    at = [to_us(CITY_START + timedelta(minutes=m)) for m in (0, 15, 30)]
+    assert [setpoints.at("pv-001", ts) for ts in at] == [0.5, None, 0.7]
+
+
+@pytest.mark.parametrize(
+    "payload", [b"", b"x", b"[]", b'{"issued_at": 3}', b'{"issued_at": "noon"}']
+)
+def test_what_names_no_time_of_issue_cannot_be_answered(payload: bytes) -> None:
+    assert refusal("verdigrid/setpoints/battery-001", payload, "unreadable") is None
+
+
 @given(payload=st.one_of(st.binary(min_size=1), st.text(min_size=1).map(str.encode)))
 def test_garbage_for_a_set_point_is_refused(payload: bytes) -> None:
     with pytest.raises(DecodeError):
@@ -192,6 +229,9 @@ def test_garbage_for_a_set_point_is_refused(payload: bytes) -> None:
         {"steps": [{"ts": "2026-06-22T00:00+08:00", "p_mw": float("nan")}]},
         {"steps": [{"ts": "2026-06-22T00:00+08:00"}]},
         {"steps": 3},
+        {"fallback": 1},
+        {"fallback": {"p_mw": float("inf")}},
+        {"valid_until": "soon"},
     ],
 )
 def test_a_wrong_set_point_is_refused_and_the_held_one_stays(change: dict[str, object]) -> None:

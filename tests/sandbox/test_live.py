@@ -49,13 +49,21 @@ class Listener:
         self.readings: dict[tuple[str, str], dict[int, float]] = {}
         self.broken: list[str] = []
         self.messages = 0
+        self.answers: dict[str, list[str]] = {}
         self._client = paho.Client(
             CallbackAPIVersion.VERSION2, client_id="listener", clean_session=False
         )
         self._client.reconnect_delay_set(1, 1)
         self._client.on_message = self._take
         self._client.on_connect = lambda client, *_: client.subscribe(
-            [(topic, 1) for topic in ("senml/+/+", "application/+/device/+/event/up")]
+            [
+                (topic, 1)
+                for topic in (
+                    "senml/+/+",
+                    "application/+/device/+/event/up",
+                    "verdigrid/acknowledgements/+",
+                )
+            ]
         )
         ready = threading.Event()
         self._client.on_subscribe = lambda *_: ready.set()
@@ -64,6 +72,10 @@ class Listener:
         assert ready.wait(10.0)
 
     def _take(self, _client: object, _data: object, message: paho.MQTTMessage) -> None:
+        if message.topic.startswith("verdigrid/"):
+            said = json.loads(message.payload)
+            self.answers.setdefault(said["asset"], []).append(said["answer"])
+            return
         decode = senml.decode if message.topic.startswith("senml/") else chirpstack.decode
         self.messages += 1
         try:
@@ -76,12 +88,13 @@ class Listener:
         ):
             self.readings.setdefault((device, tag), {})[ts_us] = value
 
-    def ask(self, asset: str, powers: list[float]) -> None:
+    def ask(self, asset: str, powers: list[float], **more: object) -> None:
         steps = [
             {"ts": (CITY_START + i * timedelta(minutes=15)).isoformat(), "p_mw": p}
             for i, p in enumerate(powers)
         ]
         message = {"asset": asset, "issued_at": CITY_START.isoformat(), "steps": steps}
+        message |= more
         self._client.publish(
             f"verdigrid/setpoints/{asset}", json.dumps(message), qos=1, retain=True
         ).wait_for_publish(10.0)
@@ -193,6 +206,11 @@ def test_set_points_are_followed_and_sigterm_ends_it_well(
     charger = next(a.id for a in site.assets if a.kind is AssetKind.EV_CHARGER)
     turbine = next(a.id for a in site.assets if a.kind is AssetKind.WIND)
     listener.ask("battery-003", [0.02, 0.03, 0.01, -0.01])
+    listener.ask(
+        "battery-004", [0.02, 0.02, 0.02, 0.02], valid_until=hours(0.5), fallback={"p_mw": 0.0}
+    )
+    listener.ask("battery-005", [0.02], steps="none")
+    listener.ask("sandbox-post-01", [0.01])  # a device that answers for itself
     listener.ask(charger, [0.01, 0.02, 0.03, 0.0])
     listener.ask(turbine, [0.001] * 4)
     process = start(broker.port)
@@ -207,6 +225,12 @@ def test_set_points_are_followed_and_sigterm_ends_it_well(
     assert values(listener, f"{urn}battery-003", "p")[:4] == [20.0, 30.0, 10.0, -10.0]
     assert values(listener, f"{urn}{charger}", "p")[:4] == [10.0, 20.0, 30.0, 0.0]
     assert max(values(listener, f"{urn}{turbine}", "p")[:4]) <= 1.0
+    # Without news when its plan is over, a battery rests.
+    assert values(listener, f"{urn}battery-004", "p")[:5] == [20.0, 20.0, 0.0, 0.0, 0.0]
+    assert listener.answers == {
+        **{asset: ["accepted"] for asset in ("battery-003", "battery-004", charger, turbine)},
+        "battery-005": ["refused"],
+    }
     kept = state.load(tmp_path / "state.json", 1, 114)
     assert kept is not None
     assert kept.quarter >= 5

@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from app import cli
@@ -26,10 +27,11 @@ from app.commands.output import emit_json, emit_table
 from app.wiring import City, wall_now
 from core.clock import CityClock
 from core.readings import Rejected
+from core.setpoints import Acknowledgement, Answer, Setpoint
 from core.sites import AssetKind, DeviceProfile, ProfileTag, Site
 from core.sitetree import to_tree
-from core.timeaxis import QUARTER_HOUR
-from store import alerts, cityclock, quarantine, readings, sites, users
+from core.timeaxis import QUARTER_HOUR, steps
+from store import alerts, cityclock, quarantine, readings, runs, setpoints, sites, users
 from store.database import Database
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -303,6 +305,121 @@ def test_a_dispatch_without_solution_says_so_and_ends_with_2(
     shown = run("dispatch")
     assert shown.code == 2
     assert "Status infeasible" in shown.err
+
+
+def test_a_plan_is_approved_or_refused_once(installed: City, run: Run, now: datetime) -> None:
+    with installed.database.connection() as connection:
+        waiting = []
+        for _ in range(2):
+            waiting.append(runs.start(connection, "day_ahead", "schedule", now))
+            runs.finish(connection, waiting[-1], "proposed", {})
+            runs.propose(connection, waiting[-1], now + timedelta(hours=1))
+    said = run("dispatch", "approve", waiting[0], "--comment", "fine", "--by", "li", "--json")
+    assert json.loads(said.out) == {"id": waiting[0], "decision": "approved"}
+    assert run("dispatch", "refuse", waiting[1], "--comment", "no").code == 0
+    sentence = run("dispatch", "approve", waiting[1]).sentence
+    assert sentence == f"Run {waiting[1]} does not wait for approval: it is refused."
+    assert run("dispatch", "approve", 999_999).sentence == "There is no run 999999."
+    rows = json.loads(run("dispatch", "runs", "--json").out)
+    assert [(r["id"], r["state"], r["decided_by"], r["comment"]) for r in rows] == [
+        (waiting[1], "refused", "console", "no"),
+        (waiting[0], "optimal", "li", "fine"),
+    ]
+
+
+def test_set_points_are_listed_with_their_answers(installed: City, run: Run, now: datetime) -> None:
+    times = steps(now, now + timedelta(hours=1), QUARTER_HOUR)
+    asked = [
+        Setpoint(asset, times, np.full(4, 0.2), now + timedelta(hours=1), 0.0)
+        for asset in ("battery-000", "pv-000")
+    ]
+    issued = now - timedelta(minutes=10)
+    with installed.database.connection() as connection:
+        run_id = runs.start(connection, "intraday", "schedule", now)
+        runs.finish(connection, run_id, "optimal", {})
+        setpoints.prepare(connection, run_id, asked)
+        setpoints.sending(connection, run_id, asked, issued)
+        answer = Acknowledgement("battery-000", issued, Answer.ACCEPTED, "b0")
+        setpoints.acknowledge(connection, [answer], now)
+    rows = json.loads(run("dispatch", "setpoints", "--json").out)
+    assert [(r["asset"], r["status"], r["asked_mw"]) for r in rows] == [
+        ("battery-000", "accepted", 0.2),
+        ("pv-000", "overdue", 0.2),
+    ]
+    shown = run("dispatch", "setpoints", "--open").out
+    assert "pv-000" in shown
+    assert "battery-000" not in shown
+
+
+# --- what if -----------------------------------------------------------------------------------
+
+
+def test_a_city_with_another_tariff_and_a_battery_is_compared_and_never_followed(
+    installed: City, run: Run, write: Callable[..., None], now: datetime, tmp_path: Path
+) -> None:
+    yesterday = datetime(2026, 6, 23, 16, tzinfo=UTC)
+    for i in range(3):
+        write({f"tiny/load-00{i}/p_mw": 0.5}, yesterday, now, QUARTER_HOUR)
+    base = json.loads(run("dispatch", "--day", "2026-06-24", "--json").out)["run_id"]
+    tariff = tmp_path / "flat.csv"
+    tariff.write_text("hour,import_cny_per_mwh\n" + "".join(f"{h},1000\n" for h in range(24)))
+    said = run("whatif", "--base", base, "--tariff", tariff, "--battery", "1:1:4", "--json")
+    assert said.code == 0, said.err
+    found = json.loads(said.out)
+    assert found["title"] == "tariff of flat.csv, battery of 1 MW, 4 MWh at bus 1"
+    # At one price all day there is nothing to gain: 1.5 MW for a day, and what the line loses.
+    assert found["planned"]["cost_cny"] == pytest.approx(1.5 * 24 * 1000, rel=0.01)
+    assert found["base"]["cost_cny"] < found["planned"]["cost_cny"]
+    shown = run("whatif", "--base", base, "--tariff-factor", 2)
+    assert shown.code == 0, shown.err
+    assert "What if: import tariff × 2" in shown.out
+    # The only line is lost: the findings say who is in the dark by it.
+    lost = json.loads(run("whatif", "--base", base, "--line", 0, "--json").out)
+    assert lost["title"] == "without line 0"
+    assert any("dark" in finding for finding in lost["findings"])
+    with installed.database.connection() as connection:
+        kept = runs.recent(connection, 5, ["what_if"])[1:]
+        followed = runs.in_force(connection, "intraday", yesterday, now)
+        sent = setpoints.newest(connection)
+    assert [r.summary["what_if"]["base_run"] for r in kept] == [base, base]
+    assert kept[0].summary["what_if"]["title_zh"] == "购电电价 × 2"
+    assert not followed.data_vars
+    assert sent == []
+    assert [r["id"] for r in json.loads(run("dispatch", "runs", "--json").out)] == [base]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "needs something that is different"),
+        (("--tariff-factor", 2), "There is no plan yet to start from"),
+        (("--base", 99_999, "--pv", 2), "There is no run 99999 to start from"),
+        (("--battery", "12"), "write BUS:MW:MWH"),
+        (("--tariff", "nowhere.csv"), "nowhere.csv cannot be read"),
+        (("--line", 7), "The network has no line 7"),
+    ],
+)
+def test_a_what_if_of_no_use_is_one_sentence(
+    installed: City, run: Run, arguments: Sequence[object], said: str
+) -> None:
+    assert said in run("whatif", *arguments).sentence
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ("0,100\n", "lacks the hours 1, 2"),
+        ("0,100\n0,100\n", "Line 3 .* stands twice"),
+        ("24,100\n", "Line 2 .* the hour 24 is none"),
+        ("0,cheap\n", "Line 2 .* could not convert"),
+    ],
+)
+def test_a_tariff_of_no_use_is_named_by_line(
+    installed: City, run: Run, tmp_path: Path, rows: str, said: str
+) -> None:
+    tariff = tmp_path / "wrong.csv"
+    tariff.write_text("hour,import_cny_per_mwh\n" + rows)
+    assert re.search(said, run("whatif", "--tariff", tariff).sentence)
 
 
 # --- series ------------------------------------------------------------------------------------

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,21 +18,24 @@ import pytest
 import xarray as xr
 from paho.mqtt.enums import CallbackAPIVersion
 
+from app.actions import CityActions
 from app.alertwatch import AlertWatch
 from app.archive import Archive
 from app.bookkeeping import Bookkeeping
-from app.dispatcher import Dispatcher, setpoints
+from app.dispatcher import Dispatcher
 from app.foresight import Foresight
 from app.housekeeping import Housekeeping
 from app.registers import Registers
 from app.schedule import jobs_of
 from app.settings import Settings
 from app.wiring import City
-from core.errors import ServiceError
+from core.accounts import Account, Role
+from core.errors import ConfigurationError, PermissionDeniedError, ServiceError
+from core.sites import AssetKind, Site
 from core.timeaxis import DAY, HOUR, QUARTER_HOUR, parse, steps
 from ingest.broker import Broker
 from ingest.setpoints import TOPIC
-from store import forecasts, runs
+from store import forecasts, runs, setpoints
 
 
 @pytest.fixture(scope="module")
@@ -100,50 +105,170 @@ def test_a_plan_goes_out_to_every_device_and_stays_for_those_that_come_later(
     assert message["asset"] == "battery-000"
     assert parse(message["issued_at"]) == now
     with city.database.connection() as connection:
-        planned = runs.schedule(connection, run.id)["p_mw"].sel(asset="battery-000")
-    assert [s["p_mw"] for s in message["steps"]] == pytest.approx(planned.to_numpy(), abs=1e-6)
-    # The next 24 hours from the next step on: what is under way cannot be planned any more.
+        planned = runs.schedule(connection, run.id)["p_mw"].sel(asset="battery-000").to_numpy()
+    # From the next step on: what is under way cannot be planned any more. A device without news
+    # follows it for six hours, then a battery rests.
     assert parse(message["steps"][0]["ts"]) == now + QUARTER_HOUR
-    assert len(message["steps"]) == 96
-    # Nobody holds the sun back here, so PV is free to give more than was forecast.
-    assert found[f"{TOPIC}/pv-000"]["steps"] == []
+    assert [s["p_mw"] for s in message["steps"]] == pytest.approx(planned[:24], abs=1e-6)
+    assert parse(message["valid_until"]) == now + QUARTER_HOUR + 6 * HOUR
+    assert message["fallback"] == {"p_mw": 0.0}
+    assert message["run"] == run.id
+    # Nobody holds the sun back here, so PV is free to give more than was forecast, then as now.
+    sun = found[f"{TOPIC}/pv-000"]
+    assert {s["p_mw"] for s in sun["steps"]} == {None}
+    assert sun["fallback"] == {"p_mw": None}
+    assert statuses(city) == {"battery-000": "sent", "pv-000": "sent"}
 
 
-def test_a_newer_plan_replaces_the_retained_one(
-    dispatcher: Dispatcher, broker: Broker, now: datetime
+def statuses(city: City) -> dict[str, str]:
+    with city.database.connection() as connection:
+        return {one.setpoint.asset: one.status for one in setpoints.newest(connection)}
+
+
+def test_a_newer_plan_replaces_the_retained_one_and_keeps_the_step_under_way(
+    city: City, dispatcher: Dispatcher, broker: Broker, now: datetime
 ) -> None:
     dispatcher.intraday(now)
-    dispatcher.intraday(now + QUARTER_HOUR)
+    first = retained(broker, 2)[f"{TOPIC}/battery-000"]
+    later = now + QUARTER_HOUR + timedelta(minutes=2)
+    dispatcher.intraday(later)
     found = retained(broker, 2)[f"{TOPIC}/battery-000"]
-    assert parse(found["issued_at"]) == now + QUARTER_HOUR
+    assert parse(found["issued_at"]) == later
+    # A device keeps one schedule: without it nobody would tell it what to do until 12:30.
+    assert found["steps"][0] == first["steps"][0]
+    assert parse(found["steps"][1]["ts"]) == now + 2 * QUARTER_HOUR
 
 
-def test_a_generator_is_told_only_the_steps_in_which_it_is_held_back(now: datetime) -> None:
-    times = steps(now, now + HOUR, QUARTER_HOUR)
-    planned = np.array([[1.0, 1.0], [0.5, 0.0], [0.99999, 1.0], [0.0, 1.0]])
-    made: Any = SimpleNamespace(
-        plan=SimpleNamespace(
-            schedule=xr.Dataset(
-                {"p_mw": (("time", "asset"), planned)},
-                {"time": times, "asset": ["pv-000", "battery-000"]},
-            )
-        ),
-        problem=SimpleNamespace(
-            injections=xr.Dataset(
-                {"sgen_p_mw": (("time", "sgen"), np.array([[1.0], [1.0], [1.0], [0.0]]))},
-                {"time": times, "sgen": [4]},
-            ),
-            envelopes=(
-                SimpleNamespace(asset="pv-000", element="sgen", element_index=4),
-                SimpleNamespace(asset="battery-000", element="storage", element_index=0),
-            ),
-        ),
-    )
-    pv, battery = setpoints(made)
-    # Held back in the second step only: solver noise is none, and there is nothing at night.
-    assert (pv.asset, list(pv.times), list(pv.p_mw)) == ("pv-000", [times[1]], [0.5])
-    assert list(battery.times) == list(times)
-    assert list(battery.p_mw) == [1.0, 0.0, 1.0, 1.0]
+# --- approval ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def careful(with_site: Callable[..., City], site: Site) -> City:
+    """The city with an operator who wants to be asked."""
+    return with_site(parameters=site.parameters | {"approval": "required"})
+
+
+def test_only_an_approved_plan_goes_out(careful: City, broker: Broker, now: datetime) -> None:
+    dispatcher = Dispatcher(careful, Settings(broker_port=broker.port))
+    dispatcher.intraday(now)
+    (run,) = stored(careful)
+    assert run.state == "proposed"
+    assert statuses(careful) == {}
+    operator = Account("li", Role.OPERATOR)
+    CityActions(careful, lambda: now).approve_plan(operator, run.id, "for the peak")
+    dispatcher.tend(now + timedelta(minutes=1))
+    assert stored(careful)[0].state == "optimal"
+    assert statuses(careful) == {"battery-000": "sent", "pv-000": "sent"}
+    assert retained(broker, 2)[f"{TOPIC}/battery-000"]["run"] == run.id
+
+
+def test_without_approval_in_time_the_plan_in_force_stays(
+    with_site: Callable[..., City], site: Site, city: City, broker: Broker, now: datetime
+) -> None:
+    Dispatcher(city, Settings(broker_port=broker.port)).intraday(now)
+    (before,) = stored(city)
+    careful = with_site(parameters=site.parameters | {"approval": ["intraday"]})
+    dispatcher = Dispatcher(careful, Settings(broker_port=broker.port))
+    dispatcher.intraday(now + QUARTER_HOUR)
+    dispatcher.tend(now + HOUR)
+    assert [run.state for run in stored(careful)] == ["lapsed", "optimal"]
+    assert retained(broker, 2)[f"{TOPIC}/battery-000"]["run"] == before.id
+    with city.database.connection() as connection:
+        followed = runs.in_force(connection, "intraday", now, now + DAY)["p_mw"]
+        planned = runs.schedule(connection, before.id)["p_mw"]
+    assert float(followed.isel(time=40).sum()) == float(planned.isel(time=40).sum())
+
+
+def test_who_may_not_approve_does_not(careful: City, broker: Broker, now: datetime) -> None:
+    Dispatcher(careful, Settings(broker_port=broker.port)).intraday(now)
+    (run,) = stored(careful)
+    actions = CityActions(careful, lambda: now)
+    with pytest.raises(PermissionDeniedError):
+        actions.approve_plan(Account("bureau", Role.BUREAU), run.id, "")
+    with pytest.raises(PermissionDeniedError):
+        actions.refuse_plan(Account("bureau", Role.BUREAU), run.id, "")
+    assert stored(careful)[0].state == "proposed"
+
+
+@pytest.mark.parametrize("asked", ["always", ["what_if"], 1])
+def test_a_wish_for_approval_that_nobody_understands_is_named(
+    with_site: Callable[..., City], site: Site, broker: Broker, now: datetime, asked: object
+) -> None:
+    city = with_site(parameters=site.parameters | {"approval": asked})
+    with pytest.raises(ConfigurationError, match="approval"):
+        Dispatcher(city, Settings(broker_port=broker.port)).intraday(now)
+
+
+# --- what a killed scheduler leaves --------------------------------------------------------------
+
+PLAN = """
+import os, signal, sys
+from datetime import datetime
+from app import dispatcher, planning
+from app.settings import Settings
+from app.wiring import load_city
+from core.timeaxis import parse
+from store.database import Database
+
+def die(*_, **__):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+{where} = die
+city = load_city(Database(sys.argv[1]))
+dispatcher.Dispatcher(city, Settings(broker_port=int(sys.argv[2]))).intraday(parse(sys.argv[3]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("where", "left"), [("planning.solve_plan", "running"), ("dispatcher.publish", "optimal")]
+)
+def test_a_scheduler_killed_in_the_middle_leaves_a_plan_in_force(
+    where: str,
+    left: str,
+    city: City,
+    dispatcher: Dispatcher,
+    broker: Broker,
+    database_url: str,
+    program: Callable[..., subprocess.Popen[str]],
+    now: datetime,
+) -> None:
+    """kill -9 while it solves, or when the plan is stored and nothing has gone out yet."""
+    dispatcher.intraday(now)
+    (before,) = stored(city)
+    at = now + QUARTER_HOUR
+    killed = program(PLAN.format(where=where), database_url, broker.port, at.isoformat())
+    assert killed.wait(600) == -signal.SIGKILL, killed.stderr.read() if killed.stderr else ""
+    assert [run.state for run in stored(city)] == [left, "optimal"]
+    # Devices still have the plan before: it goes on for hours, and tells them what comes then.
+    held = retained(broker, 2)[f"{TOPIC}/battery-000"]
+    assert held["run"] == before.id
+    assert parse(held["valid_until"]) > at + 5 * HOUR
+    with city.database.connection() as connection:
+        followed = runs.in_force(connection, "intraday", at, at + DAY)
+    assert np.isfinite(followed["p_mw"].sel(asset="battery-000").to_numpy()[1:90]).all()
+    # The next scheduler sends what was stored, and closes what was not.
+    again = Dispatcher(city, Settings(broker_port=broker.port))
+    with city.database.connection() as connection:
+        runs.abandon(connection, "It ended before it was done.")
+    again.tend(at + timedelta(minutes=1))
+    found = retained(broker, 2)[f"{TOPIC}/battery-000"]["run"]
+    assert found == (stored(city)[0].id if left == "optimal" else before.id)
+    assert set(statuses(city).values()) == {"sent"}
+
+
+def test_a_plan_without_solution_leaves_the_one_before_it(
+    with_site: Callable[..., City], site: Site, city: City, broker: Broker, now: datetime
+) -> None:
+    Dispatcher(city, Settings(broker_port=broker.port)).intraday(now)
+    (before,) = stored(city)
+    full = {"p_max_mw": 0.001, "e_max_mwh": 2.0, "soc_end": 1.0}
+    assets = [
+        replace(a, parameters=full) if a.kind is AssetKind.BATTERY else a for a in site.assets
+    ]
+    tight = with_site(assets=tuple(assets))
+    Dispatcher(tight, Settings(broker_port=broker.port)).intraday(now + QUARTER_HOUR)
+    assert [run.state for run in stored(tight)] == ["infeasible", "optimal"]
+    assert retained(broker, 2)[f"{TOPIC}/battery-000"]["run"] == before.id
 
 
 def test_the_plan_of_the_next_day_covers_that_natural_day(
@@ -219,3 +344,10 @@ def test_a_broker_that_is_away_costs_the_message_and_not_the_plan(
     with pytest.raises(ServiceError, match=f"No MQTT broker answers at 127.0.0.1:{free_port}"):
         dispatcher.intraday(now)
     assert stored(city)[0].state == "optimal"
+    # It goes out as soon as the broker is there.
+    late = Broker.start(tmp_path / "broker", port=free_port)
+    try:
+        dispatcher.tend(now + timedelta(minutes=1))
+        assert len(retained(late, 2)) == 2
+    finally:
+        late.stop()

@@ -25,7 +25,7 @@ from app.web import create_app
 from app.wiring import City
 from core.accounts import Role
 from core.series import Series
-from store import series, users
+from store import runs, series, users
 from store.embedded import EmbeddedServer
 
 
@@ -193,12 +193,18 @@ ADDRESSES = {
     "/api/v1/online": {"bureau", "operator", "admin"},
     "/api/v1/gaps": {"bureau", "operator", "admin"},
     "/api/v1/plans": {"operator", "admin"},
+    "/api/v1/setpoints": {"operator", "admin"},
     "/api/v1/quarantine": {"bureau", "admin"},
     "/api/v1/charging/sessions": {"operator", "admin"},
     "/api/v1/charging/sessions/open": {"operator", "admin"},
     "/api/v1/charging/connectors": {"operator", "admin"},
 }
-WRITING = {"/api/v1/readings", "/api/v1/quarantine/replay"}
+WRITING = {
+    "/api/v1/readings",
+    "/api/v1/quarantine/replay",
+    "/api/v1/plans/{run_id}/approve",
+    "/api/v1/plans/{run_id}/refuse",
+}
 _A_DAY = {
     "key": "tiny/load-000/p_mw",
     "start": "2026-06-25T00:00:00+08:00",
@@ -440,6 +446,31 @@ def test_no_question_whatever_ends_in_an_error_of_ours(
         answer = signed_in_admin.get(address, params=asked)
         assert answer.status_code in (200, 422), (address, asked, answer.text)
         answer.json()
+
+
+def test_who_decides_on_a_plan(signed_in: Callable[[str], httpx.Client], shared_city: City) -> None:
+    """Approved once, by an operator, from a page of ours; everybody else is told why not."""
+    now = shared_city.now()
+    with shared_city.database.connection() as connection:
+        waiting = runs.start(connection, "intraday", "schedule", now)
+        runs.finish(connection, waiting, "proposed", {})
+        runs.propose(connection, waiting, now + timedelta(hours=1))
+    address = f"/api/v1/plans/{waiting}/approve"
+    wish = {"comment": "for the peak"}
+    assert signed_in("bureau").post(address, json=wish).status_code == 403
+    operator = signed_in("operator")
+    foreign = {"origin": "http://elsewhere.example"}
+    assert operator.post(address, json=wish, headers=foreign).status_code == 403
+    assert operator.post(address, json={"comment": "x" * 2_001}).status_code == 422
+    assert operator.post(address, json=wish).json() == {"id": waiting, "decision": "approved"}
+    again = operator.post(f"/api/v1/plans/{waiting}/refuse", json={})
+    assert (again.status_code, again.json()["error"]) == (
+        409,
+        f"Run {waiting} does not wait for approval: it is optimal.",
+    )
+    (found,) = [p for p in operator.get("/api/v1/plans").json() if p["id"] == waiting]
+    assert (found["state"], found["decision"]["by"]) == ("optimal", "operator")
+    assert found["decision"]["comment"] == "for the peak"
 
 
 # --- every answer ------------------------------------------------------------------------------
