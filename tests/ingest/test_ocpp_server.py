@@ -399,7 +399,7 @@ def test_a_post_that_connects_again_is_told_its_plan_again(
     post(central.url, central.clock, gap_minutes=1, stay_minutes=100_000)
     wait_until("it is limited again", lambda: central.status.limited == 2)
     wait_until("and answered twice", lambda: len(answered) == 2)
-    assert set(answered) == {Acknowledgement("post-1", issued, Answer.ACCEPTED, "post-1")}
+    assert set(answered) == {Acknowledgement("post-1", issued, Answer.ACCEPTED, "sandbox-post-1")}
 
 
 def test_a_charger_without_news_charges_as_it_likes_when_the_plan_is_over(
