@@ -280,7 +280,8 @@ def _intensity(scene: Scene, data: carbon.CarbonView, selected: str) -> dict[str
     """What the buses brought against the published factor, hour by hour."""
     words = scene.words
     means = carbon.by_hour(_of(data.rows, selected))
-    times = pd.DatetimeIndex(means.index).tz_convert("UTC").tz_localize(None)
+    # Without the index's name, which xarray would take for a dimension.
+    times = pd.DatetimeIndex(means.index).tz_convert("UTC").tz_localize(None).to_numpy()
     bus, regional = (
         xr.DataArray(means[c].to_numpy(dtype=float), dims="time", coords={"time": times})
         for c in ("bus", "regional")
