@@ -6,7 +6,7 @@ forecast that was known by then; so a plan can be replayed as of any time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -30,7 +30,7 @@ from grid.network import read as read_network
 from optimization.planner import plan as solve_plan
 from optimization.problem import DispatchProblem
 from optimization.result import Plan, Status
-from store import forecasts, readings, runs
+from store import forecasts, readings, runs, series
 from store.database import Connection
 
 MEDIAN = 0.5
@@ -146,12 +146,10 @@ def assemble(
         network=network,
         injections=injections,
         envelopes=_envelopes(
-            on_grid,
-            times=times,
-            dt_h=resolution.total_seconds() / 3600.0,
-            by_asset=_by_asset(loads, load_p) | _by_asset(sgens, np.maximum(sgen_p, 0.0)),
-            soc=_states_of_charge(connection, city, horizon),
-            timezone=site.timezone,
+            connection,
+            city,
+            horizon,
+            _by_asset(loads, load_p) | _by_asset(sgens, np.maximum(sgen_p, 0.0)),
         ),
         import_cny_per_mwh=import_price(site.parameters, times, site.timezone),
         export_cny_per_mwh=np.full(times.size, number(site.parameters, "export_cny_per_mwh")),
@@ -183,69 +181,110 @@ def _tan_phi(
     return ratio
 
 
-def _states_of_charge(connection: Connection, city: City, horizon: Horizon) -> Mapping[str, float]:
-    """State of charge of each battery at the start of the horizon, 0..1.
+def _dispatched(city: City) -> list[tuple[Asset, der.DerType]]:
+    """The assets that a type in grid/der can dispatch, with their type."""
+    kinds = der.found()
+    return [
+        (a, kinds[a.kind])
+        for a in city.site.assets
+        if a.kind in kinds and a.element in ("load", "sgen", "storage")
+    ]
+
+
+def _states(connection: Connection, city: City, horizon: Horizon) -> dict[str, dict[str, float]]:
+    """What the types ask to know of the beginning of the horizon, by asset and variable.
 
     Measured where the start has passed or is near, else what the newest plan expects, else the
-    last one measured: a plan that follows plans instead of batteries would drift away from them.
+    last one measured: a plan that follows plans instead of devices would drift away from them.
     """
-    ids = [a.id for a in city.site.assets if a.kind is AssetKind.BATTERY]
-    series_keys = [keys.of(city.site.id, i, "soc") for i in ids]
-    result: dict[str, float] = {}
+    wanted = [(a.id, v) for a, kind in _dispatched(city) for v in kind.states]
+    result: dict[str, dict[str, float]] = {asset.id: {} for asset, _ in _dispatched(city)}
     if utc(horizon.start) - utc(horizon.known_at) > NEAR:
         # Both a reading and a plan tell the state at the END of the interval they name.
         step_before = horizon.start - city.site.plan_resolution
-        result |= _planned_soc(connection, ids, step_before)
+        for asset, variable, value in _planned_states(connection, wanted, step_before):
+            result[asset][variable] = value
+    known = series.known(connection, [keys.of(city.site.id, a, v) for a, v in wanted])
+    measured_of = [(a, v) for a, v in wanted if keys.of(city.site.id, a, v) in known]
     before = floor_to(min(horizon.start, horizon.known_at), QUARTER_HOUR)
     measured = readings.read(
-        connection, series_keys, before - timedelta(hours=2), before, QUARTER_HOUR
+        connection, list(known), before - timedelta(hours=2), before, QUARTER_HOUR
     ).transpose("time", "series")
-    for position, asset_id in enumerate(ids):
-        column = measured.to_numpy()[:, position]
+    for (asset, variable), column in zip(measured_of, measured.to_numpy().T, strict=True):
         present = column[~np.isnan(column)]
-        if asset_id not in result and present.size:
-            result[asset_id] = float(present[-1])
+        if variable not in result[asset] and present.size:
+            result[asset][variable] = float(present[-1])
     return result
 
 
-def _planned_soc(connection: Connection, ids: Sequence[str], step: datetime) -> dict[str, float]:
+def _planned_states(
+    connection: Connection, wanted: Sequence[tuple[str, str]], step: datetime
+) -> Iterator[tuple[str, str, float]]:
+    """Of (asset, variable) what the newest plan expects at the end of ``step``."""
     run = runs.latest(connection, INTRADAY) or runs.latest(connection, DAY_AHEAD)
     if run is None:
-        return {}
+        return
     schedule = runs.schedule(connection, run.id)
     at = to_datetime64(step)
-    if "soc" not in schedule or at not in schedule.time.to_numpy():
-        return {}
-    soc = schedule["soc"].sel(time=at)
-    return {
-        i: float(soc.sel(asset=i))
-        for i in ids
-        if i in soc.asset.to_numpy() and np.isfinite(float(soc.sel(asset=i)))
+    if at not in schedule.time.to_numpy():
+        return
+    then = schedule.sel(time=at)
+    for asset, variable in wanted:
+        if variable in then and asset in then.asset.to_numpy():
+            value = float(then[variable].sel(asset=asset))
+            if np.isfinite(value):
+                yield asset, variable, value
+
+
+def _profiles(
+    connection: Connection, city: City, horizon: Horizon
+) -> dict[str, dict[str, np.ndarray]]:
+    """What the types ask to expect beside power, by asset and variable, each (time,).
+
+    From the asset's own series, else from the city's first weather station that has one.
+    """
+    stations = [a.id for a in city.site.assets if a.kind is AssetKind.WEATHER_STATION]
+    source: dict[tuple[str, str], str] = {}
+    asked = {
+        (a.id, v): [keys.of(city.site.id, i, v) for i in (a.id, *stations)]
+        for a, kind in _dispatched(city)
+        for v in kind.profiles
+        if v != "p_mw"
     }
+    known = series.known(connection, sorted({k for options in asked.values() for k in options}))
+    for place, options in asked.items():
+        found = [key for key in options if key in known]
+        if found:
+            source[place] = found[0]
+    wanted = sorted(set(source.values()))
+    if not wanted:
+        return {}
+    values = expected(connection, wanted, horizon, city.site.plan_resolution)
+    result: dict[str, dict[str, np.ndarray]] = {}
+    for (asset, variable), key in source.items():
+        result.setdefault(asset, {})[variable] = values.sel(series=key).to_numpy()
+    return result
 
 
 def _envelopes(
-    assets: Sequence[Asset],
-    *,
-    times: np.ndarray,
-    dt_h: float,
-    by_asset: Mapping[str, np.ndarray],
-    soc: Mapping[str, float],
-    timezone: str,
+    connection: Connection, city: City, horizon: Horizon, power: Mapping[str, np.ndarray]
 ) -> tuple[Envelope, ...]:
-    kinds = der.found()
+    """The envelope of every asset that can be dispatched; power: expected p_mw by asset."""
+    resolution = city.site.plan_resolution
+    states, profiles = _states(connection, city, horizon), _profiles(connection, city, horizon)
+    own = {asset: {"p_mw": p_mw} for asset, p_mw in power.items()}
     return tuple(
         der.envelope_of(
             asset,
-            times=times,
-            dt_h=dt_h,
-            available_mw=by_asset.get(asset.id) if asset.element == "sgen" else None,
-            demand_mw=by_asset.get(asset.id) if asset.element == "load" else None,
-            soc=soc.get(asset.id),
-            timezone=timezone,
+            der.Conditions(
+                times=steps(horizon.start, horizon.end, resolution),
+                dt_h=resolution.total_seconds() / 3600.0,
+                timezone=city.site.timezone,
+                profiles=own.get(asset.id, {}) | profiles.get(asset.id, {}),
+                states=states.get(asset.id, {}),
+            ),
         )
-        for asset in assets
-        if asset.kind in kinds
+        for asset, _ in _dispatched(city)
     )
 
 

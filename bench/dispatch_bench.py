@@ -17,15 +17,13 @@ from pandapower.timeseries import DFData, OutputWriter, run_timeseries
 
 from core.sites import Asset, AssetKind
 from grid import powerflow
-from grid.der import envelope_of
+from grid.der import Conditions, envelope_of
 from grid.envelope import Envelope
 from grid.network import Network, read
-from grid.sensitivity import Quantity, gradients
-from optimization.dispatch import build
-from optimization.fleet import Fleet
+from optimization import netloop
 from optimization.planner import plan
 from optimization.problem import DispatchProblem
-from optimization.solve import Solver
+from optimization.session import Session
 
 CODE = "1-MV-semiurb--2-sw"
 FIRST = 171 * 96
@@ -50,36 +48,27 @@ def rows() -> list[dict[str, Any]]:
 
 
 def _dispatch(problem: DispatchProblem) -> list[dict[str, Any]]:
-    fleet = Fleet(problem)
     flow = powerflow.run(problem.network, problem.injections)
-    effect = fleet.effect(
-        gradients(problem.network, flow, Quantity.EXCHANGE, np.arange(problem.steps))
-    )
-    exchange = (flow["import_mw"] - flow["export_mw"]).values
 
-    def make() -> Solver:
-        dispatch = build(problem, fleet)
-        dispatch.set_prices(problem.import_total_cny_per_mwh, problem.export_cny_per_mwh)
-        for t in range(problem.steps):
-            dispatch.add_exchange(
-                t, float(exchange[t]), effect[t], fleet.baseline_mw[t], exact=False
-            )
-        return Solver(dispatch)
+    def make() -> Session:
+        session = Session(problem)
+        netloop.prepare(session, flow)
+        return session
 
-    build_s, solver = _timed(make)
+    build_s, session = _timed(make)
     bare = highspy.Highs()
     bare.silent()
     bare.setOptionValue("threads", 1)
-    bare.passModel(solver.linear_program())
+    bare.passModel(session.solver.highs.getLp())
     bare_s, _ = _timed(bare.run)
-    solve_s, _ = _timed(lambda: solver.run(time.perf_counter))
+    solve_s, _ = _timed(lambda: session.solve(time.perf_counter))
     plan_s, found = _timed(lambda: plan(problem))
     size = f"{len(problem.envelopes)} resources, {problem.steps} steps"
     clean = f"{found.rounds} rounds, {len(found.violations)} violations left"
     alone = "reference: HiGHS alone on the same LP, cold"
     return [
         _row("dispatch: build the model", build_s, bare_s, "s", f"{size}; {alone}"),
-        _row("dispatch: first solve through Pyomo", solve_s, bare_s, "s", alone),
+        _row("dispatch: first solve", solve_s, bare_s, "s", alone),
         _row("dispatch: whole plan with AC checks", plan_s, bare_s, "s", f"{clean}; {alone}"),
     ]
 
@@ -146,14 +135,14 @@ def _envelopes(net: Any, day: dict, times: np.ndarray) -> list[Envelope]:
                 f"plant-{index}", PLANTS[row.type], "", "", element="sgen", element_index=index
             )
             available = day["sgen", "p_mw"][index].to_numpy()
-            found.append(envelope_of(plant, times=times, dt_h=0.25, available_mw=available))
+            found.append(envelope_of(plant, Conditions(times, 0.25, profiles={"p_mw": available})))
     for index, row in net.storage.iterrows():
         battery = Asset(
             f"battery-{index}", AssetKind.BATTERY, "", "", element="storage", element_index=index,
             parameters={"p_max_mw": row.sn_mva, "e_max_mwh": row.max_e_mwh,
                         "cycle_cost_cny_per_mwh": 60.0},
         )  # fmt: skip
-        found.append(envelope_of(battery, times=times, dt_h=0.25, soc=0.5))
+        found.append(envelope_of(battery, Conditions(times, 0.25, states={"soc": 0.5})))
     return found
 
 

@@ -1,11 +1,17 @@
 """What a distributed energy resource can do over a horizon, as arrays; one shape for every type.
 
 Grid and optimisation read envelopes only, so neither changes when a type is added.
+
+    p_mw = base_mw + raised_mw - lowered_mw          0 <= raised <= up_mw, 0 <= lowered <= down_mw
+
+in the sign of the resource's pandapower table. A battery raises by charging and lowers by
+discharging, a PV plant lowers by curtailing, a genset raises by running, a flexible load does both
+around what it would draw anyway.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -14,37 +20,115 @@ from core.findings import Finding
 from core.sites import AssetKind
 
 _ROUNDING_MWH = 1e-9
+ELEMENTS = ("sgen", "load", "storage")
+"""The pandapower tables whose elements can be dispatched."""
+
+
+@dataclass(frozen=True, slots=True)
+class DepthBand:
+    """Wear by depth: what is discharged out of this share of the capacity costs so much.
+
+    Bands follow each other from full to empty and must not become cheaper on the way, so that the
+    cheapest schedule empties them in that order (Xu et al., "Factoring the Cycle Aging Cost of
+    Batteries Participating in Electricity Markets", IEEE Trans. Power Systems 33(2), 2018).
+    """
+
+    share: float
+    cny_per_mwh: float
 
 
 @dataclass(frozen=True, eq=False)
 class EnergyAccount:
-    """Energy that a resource holds or has taken, with bounds at the END of each step, in MWh.
+    """What a resource holds or has taken, with bounds at the END of each step, in MWh; (time,).
 
-    content[t] = content[t-1] + dt_h * (efficiency_charge * charge[t]
-                                        - discharge[t] / efficiency_discharge)
+    content[t] = keep[t] * content[t-1] + inflow_mwh[t]
+                 + dt_h * (gain_up[t] * raised[t] - gain_down[t] * lowered[t]) - spilled[t]
 
-    A battery's content is what it stores; that of a shiftable load is what it has consumed so
-    far, between "as late as allowed" and "as early as allowed". capacity_mwh turns content into
-    a state of charge and is 0 where there is none.
+    gain_up: content per MWh raised (a battery's charging efficiency, a heat pump's coefficient of
+    performance); gain_down: content per MWh lowered (1 / discharging efficiency). keep: share kept
+    over a step. inflow_mwh: what comes and goes regardless (heat demand, a car's arrival).
+    carrier: what the content is, such as ``electricity``, ``heat`` or ``water``.
+    capacity_mwh turns content into a state of charge and is 0 where there is none.
+    end_cny_per_mwh: what content is worth at the end of the horizon.
+    breach_cny_per_mwh: where given, the bounds may be broken at this price for each MWh beyond
+    them and hour (discomfort, energy not served at departure); None for hard bounds.
+    spill_cny_per_mwh: where given, content may be thrown away at this price.
+    depth: wear by depth of discharge, on top of the price of lowering; empty for none.
     """
 
     initial_mwh: float
     min_mwh: np.ndarray
     max_mwh: np.ndarray
-    efficiency_charge: float = 1.0
-    efficiency_discharge: float = 1.0
+    gain_up: np.ndarray
+    gain_down: np.ndarray
+    keep: np.ndarray
+    inflow_mwh: np.ndarray
     capacity_mwh: float = 0.0
+    carrier: str = "electricity"
+    end_cny_per_mwh: float = 0.0
+    breach_cny_per_mwh: float | None = None
+    spill_cny_per_mwh: float | None = None
+    depth: tuple[DepthBand, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Commitment:
+    """A resource that is either off (nothing raised) or on (raised by p_on_min_mw at least).
+
+    min_up_h, min_down_h: how long it stays on or off once it is. max_up_h: how long at most.
+    start_cny: for each start; running_cny_per_h, running_kgco2e_per_h: for each hour on, on top of
+    what the energy costs. starts_max: starts within the horizon; None for any number.
+    on, since_h: the state before the horizon and for how long it has lasted.
+    """
+
+    p_on_min_mw: float = 0.0
+    min_up_h: float = 0.0
+    min_down_h: float = 0.0
+    max_up_h: float = float("inf")
+    start_cny: float = 0.0
+    running_cny_per_h: float = 0.0
+    running_kgco2e_per_h: float = 0.0
+    starts_max: int | None = None
+    on: bool = False
+    since_h: float = float("inf")
+    lowers: bool = False
+    """True where it is lowering, not raising, that is switched (an interruptible load)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ramp:
+    """How fast p_mw may rise and fall, MW per hour; before_mw: the power before the horizon."""
+
+    up_mw_per_h: float
+    down_mw_per_h: float
+    before_mw: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reactive:
+    """Reactive power that can be chosen: p_mw^2 + q_mvar^2 <= sn_mva^2, |q_mvar| <= q_max_mvar.
+
+    In the sign of the resource's table. cny_per_mvarh: price of each Mvarh either way, which
+    stands for the inverter's own losses and keeps q at 0 where it does no good.
+    """
+
+    sn_mva: float
+    q_max_mvar: float
+    cny_per_mvarh: float = 1.0
 
 
 @dataclass(frozen=True, eq=False)
 class Envelope:
-    """The bounds of one resource, arrays of shape (time,).
+    """What one resource can do; arrays of shape (time,).
 
-    p_min_mw, p_max_mw: in the sign of the pandapower table ``element`` (sgen positive
-    producing, load and storage positive consuming or charging).
-    energy: None where power of one step does not bind another.
-    cost_cny_per_mwh: wear per MWh discharged by a resource with an energy account, cost per MWh
-    not produced (curtailed) by one without.
+    base_mw: power when nothing is moved; up_mw, down_mw >= 0: the most that can be added to it
+    and taken off it; all in the sign of the pandapower table ``element`` (sgen positive producing,
+    load and storage positive consuming or charging).
+    up_cny_per_mwh, down_cny_per_mwh: price of each MWh raised or lowered (fuel, wear,
+    curtailment); numbers or arrays. up_kgco2e_per_mwh: emissions of each MWh raised.
+    exclusive: raising and lowering at once is impossible, also where it would pay.
+    account: None where power of one step does not bind another. soft_kind: what breaking the
+    account's bounds means in words, such as ``comfort`` or ``energy at departure``.
     Raises ConfigurationError for shapes that do not fit, bounds that cross or values that are no
     numbers.
     """
@@ -53,35 +137,78 @@ class Envelope:
     kind: AssetKind
     element: str
     element_index: int
-    p_min_mw: np.ndarray
-    p_max_mw: np.ndarray
-    energy: EnergyAccount | None = None
-    cost_cny_per_mwh: float = 0.0
+    base_mw: np.ndarray
+    up_mw: np.ndarray
+    down_mw: np.ndarray
+    up_cny_per_mwh: np.ndarray | float = 0.0
+    down_cny_per_mwh: np.ndarray | float = 0.0
+    up_kgco2e_per_mwh: float = 0.0
+    account: EnergyAccount | None = None
+    commitment: Commitment | None = None
+    ramp: Ramp | None = None
+    reactive: Reactive | None = None
+    exclusive: bool = True
+    soft_kind: str = ""
+    settings: dict[str, float] = field(default_factory=dict)
+    """Numbers that only reasons and reports need, such as the temperature behind a content."""
 
     def __post_init__(self) -> None:
-        arrays = [self.p_min_mw, self.p_max_mw]
-        if self.energy is not None:
-            arrays += [self.energy.min_mwh, self.energy.max_mwh]
-        if any(a.shape != self.p_min_mw.shape or a.ndim != 1 for a in arrays):
-            raise ConfigurationError(f"The bounds of {self.asset} differ in length.")
-        if not all(np.isfinite(a).all() for a in arrays):
-            raise ConfigurationError(f"The bounds of {self.asset} hold values that are no numbers.")
-        if np.any(self.p_min_mw > self.p_max_mw + 1e-12):
+        steps = len(self.base_mw)
+        arrays = {"base_mw": self.base_mw, "up_mw": self.up_mw, "down_mw": self.down_mw}
+        if self.account is not None:
+            names = ("min_mwh", "max_mwh", "gain_up", "gain_down", "keep", "inflow_mwh")
+            arrays |= {name: getattr(self.account, name) for name in names}
+        for name in ("up_cny_per_mwh", "down_cny_per_mwh"):
+            value = np.broadcast_to(np.asarray(getattr(self, name), dtype=float), (steps,))
+            object.__setattr__(self, name, value)
+            arrays[name] = value
+        for name, array in arrays.items():
+            if np.shape(array) != (steps,):
+                raise ConfigurationError(f"{name} of {self.asset} has another length than base_mw.")
+            if not np.isfinite(array).all():
+                raise ConfigurationError(
+                    f"{name} of {self.asset} holds values that are no numbers."
+                )
+        if np.any(self.up_mw < -1e-12) or np.any(self.down_mw < -1e-12):
             raise ConfigurationError(f"The power bounds of {self.asset} cross.")
-        if self.element not in ("sgen", "load", "storage"):
+        if self.element not in ELEMENTS:
             raise ConfigurationError(
                 f"{self.asset} stands in the table {self.element!r}; only sgen, load and storage "
                 "can be dispatched."
             )
-        if self.energy is not None and not (
-            0 < self.energy.efficiency_charge <= 1 and 0 < self.energy.efficiency_discharge <= 1
-        ):
-            raise ConfigurationError(f"An efficiency of {self.asset} lies outside 0..1.")
+        self._check_account()
+
+    def _check_account(self) -> None:
+        account = self.account
+        if account is None:
+            return
+        if np.any(account.gain_up < 0) or np.any(account.gain_down < 0):
+            raise ConfigurationError(f"A gain of {self.asset} is negative.")
+        if np.any(account.keep < 0) or np.any(account.keep > 1):
+            raise ConfigurationError(f"What {self.asset} keeps over a step lies outside 0..1.")
+        prices = [band.cny_per_mwh for band in account.depth]
+        shares = [band.share for band in account.depth]
+        if prices != sorted(prices) or any(s <= 0 for s in shares):
+            raise ConfigurationError(f"The wear of {self.asset} must not fall with depth.")
+        if account.depth and abs(sum(shares) - 1.0) > 1e-9:
+            raise ConfigurationError(f"The depth bands of {self.asset} do not add up to 1.")
 
     @property
     def steps(self) -> int:
         """The number of steps."""
-        return len(self.p_min_mw)
+        return len(self.base_mw)
+
+    @property
+    def p_min_mw(self) -> np.ndarray:
+        """Least power, (time,)."""
+        low: np.ndarray = self.base_mw - self.down_mw
+        return low
+
+    @property
+    def p_max_mw(self) -> np.ndarray:
+        """Most power, (time,)."""
+        high: np.ndarray = self.base_mw + self.up_mw
+        return high
 
     @property
     def fed_sign(self) -> int:
@@ -89,18 +216,21 @@ class Envelope:
         return 1 if self.element == "sgen" else -1
 
     def conflicts(self, dt_h: float) -> list[Finding]:
-        """Findings when no schedule can keep the energy bounds; exact for one resource alone."""
-        if self.energy is None:
+        """Findings when no schedule keeps the energy bounds, whatever power it uses.
+
+        Exact for a resource without commitment and ramp; these can only leave less.
+        """
+        account = self.account
+        if account is None or account.breach_cny_per_mwh is not None:
             return []
-        account = self.energy
-        charge = np.maximum(self.p_max_mw, 0.0)
-        lowest = np.where(self.p_min_mw < 0, self.p_min_mw / account.efficiency_discharge, 0.0)
-        lowest = np.where(self.p_min_mw > 0, self.p_min_mw * account.efficiency_charge, lowest)
-        highest = charge * account.efficiency_charge
-        highest = np.where(self.p_max_mw < 0, self.p_max_mw / account.efficiency_discharge, highest)
         low = high = account.initial_mwh
         for t in range(self.steps):
-            low, high = low + dt_h * lowest[t], high + dt_h * highest[t]
+            kept, inflow = account.keep[t], account.inflow_mwh[t]
+            down = dt_h * account.gain_down[t] * self.down_mw[t]
+            low = kept * low + inflow - down
+            high = kept * high + inflow + dt_h * account.gain_up[t] * self.up_mw[t]
+            if account.spill_cny_per_mwh is not None:
+                low = min(low, account.max_mwh[t])
             if low > account.max_mwh[t] + _ROUNDING_MWH:
                 return [self._conflict(t, low, account.max_mwh[t], "above", "most")]
             if high < account.min_mwh[t] - _ROUNDING_MWH:

@@ -7,6 +7,7 @@ from datetime import datetime
 import numpy as np
 
 from core.timeaxis import from_datetime64, zone
+from optimization.devices import curtails
 from optimization.extract import Solution
 from optimization.fleet import Fleet
 from optimization.netloop import Outcome
@@ -34,15 +35,15 @@ def _batteries(problem: DispatchProblem, found: Solution, local: np.ndarray) -> 
     stores = [
         a
         for a, e in enumerate(problem.envelopes)
-        if e.energy is not None and e.energy.capacity_mwh > 0
+        if e.account is not None and e.account.capacity_mwh > 0
     ]
-    moved = {a: float(found.discharge_mw[:, a].sum()) for a in stores}
+    moved = {a: float(found.lowered_mw[:, a].sum()) for a in stores}
     told: list[Reason] = []
     for a in sorted(stores, key=lambda a: -moved[a])[:MOST_BATTERIES]:
-        if found.charge_mw[:, a].max() > _NOTABLE_MW:
-            told.append(_charging(problem, found, local, a, int(found.charge_mw[:, a].argmax())))
-        if found.discharge_mw[:, a].max() > _NOTABLE_MW:
-            profit = found.discharge_mw[:, a] * local[:, a]
+        if found.raised_mw[:, a].max() > _NOTABLE_MW:
+            told.append(_charging(problem, found, local, a, int(found.raised_mw[:, a].argmax())))
+        if found.lowered_mw[:, a].max() > _NOTABLE_MW:
+            profit = found.lowered_mw[:, a] * local[:, a]
             told.append(_discharging(problem, found, local, a, int(profit.argmax())))
     return told
 
@@ -51,12 +52,12 @@ def _charging(
     problem: DispatchProblem, found: Solution, local: np.ndarray, a: int, t: int
 ) -> Reason:
     envelope = problem.envelopes[a]
-    assert envelope.energy is not None
+    assert envelope.account is not None
     price = local[t, a]
-    value = found.stored_cny_per_mwh[t, a] * envelope.energy.efficiency_charge
+    value = found.stored_cny_per_mwh[t, a] * envelope.account.gain_up[t]
     peak = _use(found, local, a, t)
     hour = _clock(problem, t)
-    power = found.charge_mw[t, a]
+    power = found.raised_mw[t, a]
     if peak is None:
         why_en, why_zh = "its state at the end of the horizon", "期末荷电状态要求"
     else:
@@ -76,12 +77,12 @@ def _discharging(
     problem: DispatchProblem, found: Solution, local: np.ndarray, a: int, t: int
 ) -> Reason:
     envelope = problem.envelopes[a]
-    assert envelope.energy is not None
+    assert envelope.account is not None
     price = local[t, a]
-    value = found.stored_cny_per_mwh[t, a] / envelope.energy.efficiency_discharge
-    value += envelope.cost_cny_per_mwh
+    value = found.stored_cny_per_mwh[t, a] * envelope.account.gain_down[t]
+    value += float(np.asarray(envelope.down_cny_per_mwh)[t])
     hour = _clock(problem, t)
-    power = found.discharge_mw[t, a]
+    power = found.lowered_mw[t, a]
     return Reason(
         envelope.asset,
         _instant(problem, t),
@@ -101,7 +102,7 @@ def _use(found: Solution, local: np.ndarray, a: int, t: int) -> int | None:
     )
     same = later[: turned[0]] if len(turned) else later
     for steps in (same, later):
-        used = steps[found.discharge_mw[steps, a] > _NOTABLE_MW]
+        used = steps[found.lowered_mw[steps, a] > _NOTABLE_MW]
         if len(used):
             return int(used[np.argmax(local[used, a])])
     return None
@@ -114,9 +115,9 @@ def _shifted(
     loads = [
         a
         for a, e in enumerate(problem.envelopes)
-        if e.energy is not None and e.energy.capacity_mwh == 0
+        if e.account is not None and e.account.capacity_mwh == 0
     ]
-    change = found.p_mw - fleet.baseline_mw
+    change = (found.p_mw - fleet.baseline_mw)[:, : fleet.named]
     told = []
     for a in sorted(loads, key=lambda a: -float(np.abs(change[:, a]).sum()))[:MOST_OTHERS]:
         to, off = int(change[:, a].argmax()), int(change[:, a].argmin())
@@ -143,7 +144,7 @@ def _held_back(
     """Generators that produce less than they could."""
     assert outcome.solution is not None
     found = outcome.solution
-    plants = [a for a, e in enumerate(problem.envelopes) if e.energy is None]
+    plants = [a for a, e in enumerate(problem.envelopes) if curtails(e)]
     missing = fleet.p_max_mw - found.p_mw
     told = []
     for a in sorted(plants, key=lambda a: -float(missing[:, a].sum()))[:MOST_OTHERS]:
@@ -167,17 +168,15 @@ def _held_back(
 
 
 def _limit_at(problem: DispatchProblem, outcome: Outcome, t: int, a: int) -> tuple[str, str, str]:
-    prices = np.zeros(0) if outcome.row_prices is None else outcome.row_prices
-    for row, dual in enumerate(prices):
-        acts = abs(outcome.dispatch.row_effects[row][a]) > 1e-4
-        if outcome.dispatch.row_steps[row] == t and abs(dual) > 1e-6 and acts:
-            return (
-                "a voltage or loading limit of the network binds",
-                "电网电压或负载率受限",
-                "network",
-            )
     assert outcome.flow is not None
-    if float(outcome.flow["export_mw"].values[t]) > problem.export_limit_mw - 0.1:
+    assert outcome.solution is not None
+    if outcome.solution.held_by_network[t, a]:
+        return (
+            "a voltage or loading limit of the network binds",
+            "电网电压或负载率受限",
+            "network",
+        )
+    if float(outcome.flow["export_mw"].values[t]) > problem.limit_mw("export")[t] - 0.1:
         return "the export limit of the substation binds", "变电站外送受限", "export_limit"
     return "exporting does not pay", "外送无收益", "price"
 

@@ -1,16 +1,22 @@
-"""The resources of a problem as columns: where each power stands in injections and at which bus."""
+"""The resources of a problem as columns: their bounds, and how their power reaches the grid."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import xarray as xr
 
+from core.sites import AssetKind
+from grid.envelope import EnergyAccount, Envelope
 from grid.powerflow import values
 from grid.sensitivity import Gradient
 from optimization.problem import DispatchProblem
+
+TABLES = ("load", "sgen", "storage")
+SHED = "shed-"
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,77 +26,219 @@ class Fleet:
     problem: DispatchProblem
 
     @cached_property
+    def envelopes(self) -> tuple[Envelope, ...]:
+        """The problem's envelopes, then one for each load that may be shed."""
+        return (*self.problem.envelopes, *_sheddable(self.problem))
+
+    @property
+    def size(self) -> int:
+        """The number of resources, loads that may be shed included."""
+        return len(self.envelopes)
+
+    @property
+    def named(self) -> int:
+        """The number of the problem's own envelopes, which come first."""
+        return len(self.problem.envelopes)
+
+    @cached_property
+    def base_mw(self) -> np.ndarray:
+        """Power when nothing is moved, in the resource's own sign."""
+        return self.stack(lambda e: e.base_mw)
+
+    @cached_property
+    def up_mw(self) -> np.ndarray:
+        """The most that can be raised."""
+        return self.stack(lambda e: np.maximum(e.up_mw, 0.0))
+
+    @cached_property
+    def down_mw(self) -> np.ndarray:
+        """The most that can be lowered."""
+        return self.stack(lambda e: np.maximum(e.down_mw, 0.0))
+
+    @cached_property
     def p_min_mw(self) -> np.ndarray:
         """Least power in the resource's own sign."""
-        return self._stack([e.p_min_mw for e in self.problem.envelopes])
+        low: np.ndarray = self.base_mw - self.down_mw
+        return low
 
     @cached_property
     def p_max_mw(self) -> np.ndarray:
         """Most power in the resource's own sign."""
-        return self._stack([e.p_max_mw for e in self.problem.envelopes])
+        high: np.ndarray = self.base_mw + self.up_mw
+        return high
+
+    @cached_property
+    def has_account(self) -> np.ndarray:
+        """Which resources have an energy account, (asset,)."""
+        return np.array([e.account is not None for e in self.envelopes], dtype=bool)
+
+    @cached_property
+    def has_reactive(self) -> np.ndarray:
+        """Whose reactive power can be chosen, (asset,)."""
+        return np.array([e.reactive is not None for e in self.envelopes], dtype=bool)
+
+    def account(
+        self, get: Callable[[EnergyAccount], np.ndarray | float], missing: float = 0.0
+    ) -> np.ndarray:
+        """Something of each energy account, (time, asset); ``missing`` where there is none."""
+        nothing = np.full(self.problem.steps, missing)
+        return self.stack(lambda e: nothing if e.account is None else get(e.account))
 
     @cached_property
     def baseline_mw(self) -> np.ndarray:
         """Power of the uncontrolled day, in the resource's own sign."""
-        columns = []
-        for e in self.problem.envelopes:
-            table = values(self.problem.network, self.problem.injections, e.element, "p_mw")
-            position = np.flatnonzero(self.problem.network.ids(e.element) == e.element_index)[0]
-            columns.append(table[:, position])
-        return self._stack(columns)
+        return self._given("p_mw")
+
+    @cached_property
+    def baseline_mvar(self) -> np.ndarray:
+        """Reactive power of the uncontrolled day, in the resource's own sign."""
+        return self._given("q_mvar")
+
+    @cached_property
+    def rest_mvar(self) -> np.ndarray:
+        """Reactive power when none is chosen: 0 where it can be, else as uncontrolled."""
+        return np.where(self.has_reactive, 0.0, self.baseline_mvar)
 
     @cached_property
     def fed_per_unit(self) -> np.ndarray:
         """MW fed into its bus per MW of the resource's own sign, (asset,); 0 out of service."""
-        network = self.problem.network
-        factors = {t: network.in_use(t) for t in ("load", "sgen", "storage")}
+        factors = {t: self.problem.network.in_use(t) for t in TABLES}
         return np.array(
             [
-                e.fed_sign
-                * factors[e.element][np.flatnonzero(network.ids(e.element) == e.element_index)[0]]
-                for e in self.problem.envelopes
-            ]
+                e.fed_sign * factors[e.element][i]
+                for e, i in zip(self.envelopes, self._element_position, strict=True)
+            ],
+            dtype=float,
         )
+
+    @cached_property
+    def fed_sign(self) -> np.ndarray:
+        """+1 where positive power is fed into the grid, -1 where it is drawn, (asset,)."""
+        return np.array([e.fed_sign for e in self.envelopes], dtype=float)
 
     @cached_property
     def bus_position(self) -> np.ndarray:
         """Position in network.buses of each resource, (asset,)."""
-        network = self.problem.network
-        buses = {t: network.bus_position(t) for t in ("load", "sgen", "storage")}
+        buses = {t: self.problem.network.bus_position(t) for t in TABLES}
         return np.array(
             [
-                buses[e.element][np.flatnonzero(network.ids(e.element) == e.element_index)[0]]
-                for e in self.problem.envelopes
+                buses[e.element][i]
+                for e, i in zip(self.envelopes, self._element_position, strict=True)
             ],
             dtype=np.int64,
         )
 
-    def effect(self, gradient: Gradient) -> np.ndarray:
-        """Change of each row per MW of each resource in its own sign, shape (row, asset)."""
-        effect: np.ndarray = gradient.per_mw[:, self.bus_position] * self.fed_per_unit
-        return effect
+    def effect(self, gradient: Gradient) -> tuple[np.ndarray, np.ndarray]:
+        """Change of each row per MW and per Mvar of each resource in its own sign, (row, asset)."""
+        return (
+            gradient.per_mw[:, self.bus_position] * self.fed_per_unit,
+            gradient.per_mvar[:, self.bus_position] * self.fed_per_unit,
+        )
 
-    def injections(self, p_mw: np.ndarray) -> xr.Dataset:
-        """The problem's injections with the resources at ``p_mw`` (time, asset)."""
+    def fed(self, p_mw: np.ndarray, q_mvar: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Active and reactive power fed into each bus, (time, bus), with the resources there."""
+        active, reactive = (part.copy() for part in self._fed_by_others)
+        np.add.at(active.T, self.bus_position, (p_mw * self.fed_per_unit).T)
+        np.add.at(reactive.T, self.bus_position, (q_mvar * self.fed_per_unit).T)
+        return active, reactive
+
+    @cached_property
+    def fed_at_rest(self) -> tuple[np.ndarray, np.ndarray]:
+        """What ``fed`` gives when nothing is moved and no reactive power is chosen."""
+        return self.fed(self.base_mw, self.rest_mvar)
+
+    @cached_property
+    def _fed_by_others(self) -> tuple[np.ndarray, np.ndarray]:
         network, given = self.problem.network, self.problem.injections
-        changed: dict[str, tuple[tuple[str, str], np.ndarray]] = {}
-        for table in ("load", "sgen", "storage"):
-            columns = [i for i, e in enumerate(self.problem.envelopes) if e.element == table]
+        fed = np.zeros((2, self.problem.steps, len(network.buses)))
+        for table in TABLES:
+            sign = 1.0 if table == "sgen" else -1.0
+            factor = sign * network.in_use(table)
+            own = [i for e, i in zip(self.envelopes, self._element_position, strict=True)
+                   if e.element == table]  # fmt: skip
+            factor[own] = 0.0
+            bus = network.bus_position(table)
+            for row, column in enumerate(("p_mw", "q_mvar")):
+                power = values(network, given, table, column)
+                np.add.at(fed[row].T, bus, (power * factor).T)
+        return fed[0], fed[1]
+
+    def injections(self, p_mw: np.ndarray, q_mvar: np.ndarray | None = None) -> xr.Dataset:
+        """The problem's injections with the resources at ``p_mw`` and ``q_mvar`` (time, asset).
+
+        q_mvar: None for that of the uncontrolled day.
+        """
+        network, given = self.problem.network, self.problem.injections
+        power = {
+            f"{t}_{c}": values(network, given, t, c)
+            for t in TABLES
+            for c in ("p_mw", "q_mvar")
+            if f"{t}_{c}" in given
+        }
+        chosen = {"p_mw": p_mw} if q_mvar is None else {"p_mw": p_mw, "q_mvar": q_mvar}
+        for table in TABLES:
+            columns = [i for i, e in enumerate(self.envelopes) if e.element == table]
             if not columns:
                 continue
-            power = np.array(values(network, given, table, "p_mw"))
-            ids = network.ids(table)
-            index = [self.problem.envelopes[i].element_index for i in columns]
-            order = np.argsort(ids)
-            power[:, order[np.searchsorted(ids[order], index)]] = p_mw[:, columns]
-            changed[f"{table}_p_mw"] = (("time", table), power)
-        kept = given.drop_vars([name for name in changed if name in given])
-        reindexed = {
-            name: (("time", name.split("_")[0]), values(network, given, *name.split("_", 1)))
-            for name in map(str, kept.data_vars)
-        }
-        coords = {t: network.ids(t) for t in ("load", "sgen", "storage")}
-        return xr.Dataset({**reindexed, **changed}, coords={"time": self.problem.times, **coords})
+            for column, value in chosen.items():
+                full = np.array(values(network, given, table, column))
+                full[:, self._element_position[columns]] = value[:, columns]
+                power[f"{table}_{column}"] = full
+        coords = {t: network.ids(t) for t in TABLES}
+        return xr.Dataset(
+            {name: (("time", name.split("_")[0]), array) for name, array in power.items()},
+            coords={"time": self.problem.times, **coords},
+        )
 
-    def _stack(self, columns: list[np.ndarray]) -> np.ndarray:
-        return np.column_stack(columns) if columns else np.zeros((self.problem.steps, 0))
+    def stack(self, get: Callable[[Envelope], np.ndarray | float]) -> np.ndarray:
+        """Something of each envelope as columns, (time, asset)."""
+        stacked = np.zeros((self.size, self.problem.steps))
+        for a, envelope in enumerate(self.envelopes):
+            stacked[a] = get(envelope)
+        return stacked.T
+
+    @cached_property
+    def _element_position(self) -> np.ndarray:
+        """Position of each resource in its pandapower table, (asset,)."""
+        position: dict[str, dict[int, int]] = {
+            t: {int(index): i for i, index in enumerate(self.problem.network.ids(t))}
+            for t in TABLES
+        }
+        return np.array(
+            [position[e.element][e.element_index] for e in self.envelopes], dtype=np.int64
+        )
+
+    def _given(self, column: str) -> np.ndarray:
+        network, given = self.problem.network, self.problem.injections
+        tables = {t: values(network, given, t, column) for t in TABLES}
+        stacked = np.zeros((self.problem.steps, self.size))
+        for a, (e, i) in enumerate(zip(self.envelopes, self._element_position, strict=True)):
+            stacked[:, a] = tables[e.element][:, i]
+        return stacked
+
+
+def _sheddable(problem: DispatchProblem) -> list[Envelope]:
+    """An envelope for each load without one, which may be shed at the price of the problem."""
+    if problem.unserved is None:
+        return []
+    taken = {e.element_index for e in problem.envelopes if e.element == "load"}
+    drawn = values(problem.network, problem.injections, "load", "p_mw")
+    in_use = problem.network.in_use("load")
+    found = []
+    for position, index in enumerate(problem.network.ids("load")):
+        demand = np.maximum(drawn[:, position], 0.0)
+        if int(index) in taken or not in_use[position] or not demand.any():
+            continue
+        found.append(
+            Envelope(
+                asset=f"{SHED}{index}",
+                kind=AssetKind.METER,
+                element="load",
+                element_index=int(index),
+                base_mw=drawn[:, position],
+                up_mw=np.zeros(problem.steps),
+                down_mw=demand,
+                down_cny_per_mwh=problem.unserved.cny_per_mwh,
+            )
+        )
+    return found

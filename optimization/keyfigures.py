@@ -2,41 +2,83 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import xarray as xr
 
 from core.findings import Finding
 from grid import limits
+from optimization.conduct import Conduct
+from optimization.devices import curtails
+from optimization.fleet import Fleet
 from optimization.problem import DispatchProblem
 from optimization.result import KeyFigures
 
 EXCHANGE_TOLERANCE_MW = 0.01
 
 
-def key_figures(problem: DispatchProblem, flow: xr.Dataset, p_mw: np.ndarray) -> KeyFigures:
-    """The day in numbers. p_mw: power of the resources in their own sign, (time, asset)."""
+def key_figures(
+    fleet: Fleet,
+    flow: xr.Dataset,
+    done: Conduct,
+    reserve_mw: Mapping[str, np.ndarray] | None = None,
+) -> KeyFigures:
+    """The day in numbers. done: what the resources do; reserve_mw: held by product."""
+    problem = fleet.problem
     dt_h = problem.dt_h
     imported, exported = flow["import_mw"].values, flow["export_mw"].values
     bill = imported * problem.import_cny_per_mwh - exported * problem.export_cny_per_mwh
-    emissions = float((imported * problem.kgco2e_per_mwh).sum() * dt_h)
-    wear, curtailed = _wear_and_curtailed(problem, p_mw)
+    emissions = float((imported * problem.kgco2e_per_mwh).sum() * dt_h) + _fuel_kg(fleet, done)
+    lowering = dt_h * done.lowered_mw * fleet.stack(lambda e: e.down_cny_per_mwh)
+    own, shed = slice(None, fleet.named), slice(fleet.named, None)
+    held_back = np.array([curtails(e) for e in fleet.envelopes], dtype=bool)
+    breach = fleet.account(lambda x: x.breach_cny_per_mwh or 0.0)
+    spill = fleet.account(lambda x: x.spill_cny_per_mwh or 0.0)
+    raising = dt_h * done.raised_mw * fleet.stack(lambda e: e.up_cny_per_mwh)
+    earned, missed = _reserves(problem, reserve_mw or {})
     return KeyFigures(
         cost_cny=float(bill.sum() * dt_h),
-        wear_cny=wear,
-        carbon_cny=emissions / 1000.0 * problem.carbon_cny_per_tco2e,
+        wear_cny=float(lowering[:, own].sum() + done.wear_cny.sum()),
+        carbon_cny=emissions * problem.carbon_cny_per_kg,
         emissions_kgco2e=emissions,
         import_mwh=float(imported.sum() * dt_h),
         export_mwh=float(exported.sum() * dt_h),
         peak_import_mw=float(imported.max()),
         peak_export_mw=float(exported.max()),
         losses_mwh=float(flow["losses_mw"].values.sum() * dt_h),
-        curtailed_mwh=curtailed,
-        stored_change_mwh=_stored_change(problem, p_mw),
+        curtailed_mwh=float((fleet.p_max_mw - done.p_mw)[:, held_back].clip(0.0).sum() * dt_h),
+        stored_change_mwh=_stored_change(fleet, done),
         vm_min_pu=float(np.nanmin(flow["vm_pu"].values)),
         vm_max_pu=float(np.nanmax(flow["vm_pu"].values)),
         max_line_loading_percent=_highest(flow["line_loading_percent"].values),
         max_trafo_loading_percent=_highest(flow["trafo_loading_percent"].values),
         violations=count(problem, flow),
+        fuel_cny=float(raising.sum() + (done.spilled_mwh * spill).sum()) + _running(fleet, done),
+        start_cny=_per_unit(fleet, done.starts, "start_cny"),
+        peak_cny=_peak(problem, imported, exported),
+        discomfort_cny=float((done.outside_mwh * breach).sum() * dt_h + lowering[:, shed].sum()),
+        breach_cny=missed + _promises(problem, imported - exported),
+        reserve_cny=earned,
+        stored_cny=_stored_value(fleet, done),
+        unserved_mwh=float(done.lowered_mw[:, shed].sum() * dt_h),
+    )
+
+
+def weighted_total(fleet: Fleet, figures: KeyFigures, done: Conduct) -> float:
+    """The total with the weights of the objective: what the plan minimises."""
+    w = fleet.problem.weights
+    lowering = fleet.problem.dt_h * done.lowered_mw * fleet.stack(lambda e: e.down_cny_per_mwh)
+    held_back = np.array([curtails(e) for e in fleet.envelopes], dtype=bool)
+    curtailed = float(lowering[:, held_back].sum())
+    money = figures.cost_cny + figures.wear_cny - curtailed + figures.fuel_cny + figures.start_cny
+    money += figures.breach_cny - figures.reserve_cny - figures.stored_cny
+    return (
+        w.money * money
+        + w.curtailment * curtailed
+        + w.carbon * figures.carbon_cny
+        + w.peak * figures.peak_cny
+        + w.discomfort * figures.discomfort_cny
     )
 
 
@@ -54,20 +96,18 @@ def count(problem: DispatchProblem, flow: xr.Dataset) -> int:
 
 def exchange_excess(problem: DispatchProblem, flow: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
     """By how much import and export exceed their limits beyond the tolerance, in MW, (time,)."""
-    over_import = flow["import_mw"].values - problem.import_limit_mw - EXCHANGE_TOLERANCE_MW
-    over_export = flow["export_mw"].values - problem.export_limit_mw - EXCHANGE_TOLERANCE_MW
+    over_import = flow["import_mw"].values - problem.limit_mw("import") - EXCHANGE_TOLERANCE_MW
+    over_export = flow["export_mw"].values - problem.limit_mw("export") - EXCHANGE_TOLERANCE_MW
     return np.maximum(over_import, 0.0), np.maximum(over_export, 0.0)
 
 
-def violations(problem: DispatchProblem, flow: xr.Dataset) -> list[Finding]:
-    """Every limit the power flow does not keep, one finding per element."""
-    found = limits.violations(
-        problem.network, flow, max_loading_percent=problem.max_loading_percent
-    )
+def exchange_violations(problem: DispatchProblem, flow: xr.Dataset) -> list[Finding]:
+    """Limits of import and export that the power flow does not keep."""
+    found = []
     for name, over, limit in zip(
         ("import_mw", "export_mw"),
         exchange_excess(problem, flow),
-        (problem.import_limit_mw, problem.export_limit_mw),
+        (problem.limit_mw("import"), problem.limit_mw("export")),
         strict=True,
     ):
         if over.any():
@@ -77,37 +117,86 @@ def violations(problem: DispatchProblem, flow: xr.Dataset) -> list[Finding]:
                     "substation",
                     name,
                     (str(problem.times[worst])[:16],),
-                    f"{flow[name].values[worst]:.2f} MW exceeds the limit of {limit:.2f} MW "
-                    f"({int((over > 0).sum())} steps in all).",
+                    f"{flow[name].values[worst]:.2f} MW exceeds the limit of {limit[worst]:.2f} MW "
+                    f"({int((over > 0).sum())} steps in all); {over[worst]:.2f} MW more of "
+                    "flexibility would be needed.",
                 )
             )
     return found
 
 
-def _wear_and_curtailed(problem: DispatchProblem, p_mw: np.ndarray) -> tuple[float, float]:
-    wear = curtailed = 0.0
-    for column, envelope in enumerate(problem.envelopes):
-        power = p_mw[:, column]
-        if envelope.energy is None:
-            missing = float(np.maximum(envelope.p_max_mw - power, 0.0).sum() * problem.dt_h)
-            curtailed += missing
-            wear += missing * envelope.cost_cny_per_mwh
-        else:
-            discharged = float(np.maximum(-power, 0.0).sum() * problem.dt_h)
-            wear += discharged * envelope.cost_cny_per_mwh
-    return wear, curtailed
+def _fuel_kg(fleet: Fleet, done: Conduct) -> float:
+    burnt = done.raised_mw * fleet.stack(lambda e: e.up_kgco2e_per_mwh)
+    running = _per_unit(fleet, done.on, "running_kgco2e_per_h")
+    return float(burnt.sum() + running) * fleet.problem.dt_h
 
 
-def _stored_change(problem: DispatchProblem, p_mw: np.ndarray) -> float:
+def _running(fleet: Fleet, done: Conduct) -> float:
+    return _per_unit(fleet, done.on, "running_cny_per_h") * fleet.problem.dt_h
+
+
+def _per_unit(fleet: Fleet, times: np.ndarray, name: str) -> float:
+    """A number of each commitment, times how often ``times`` (time, asset) holds."""
+    each = [getattr(e.commitment, name) if e.commitment else 0.0 for e in fleet.envelopes]
+    return float(times.sum(axis=0) @ np.array(each, dtype=float))
+
+
+def _peak(problem: DispatchProblem, imported: np.ndarray, exported: np.ndarray) -> float:
+    cost = 0.0
+    if problem.peak is not None:
+        beyond = max(float(imported.max()) - problem.peak.peak_so_far_mw, 0.0)
+        cost += problem.peak.cny_per_mw * beyond
+    if problem.peak_valley is not None:
+        net = imported - exported
+        over = float(net.max() - net.min()) - problem.peak_valley.target_mw
+        cost += problem.peak_valley.breach_cny_per_mw * max(over, 0.0)
+    return cost
+
+
+def _promises(problem: DispatchProblem, net_mw: np.ndarray) -> float:
+    """What missed calls and positions cost."""
+    cost = 0.0
+    for call in problem.calls:
+        over = np.maximum(net_mw - call.limit_mw, 0.0)[call.within(problem.times)]
+        cost += float(over.sum()) * call.breach_cny_per_mwh
+    if problem.position is not None:
+        off = np.nan_to_num(net_mw - problem.position.committed_mw)
+        above = np.maximum(off, 0.0) * problem.position.above_cny_per_mwh
+        below = np.maximum(-off, 0.0) * problem.position.below_cny_per_mwh
+        cost += float(np.sum(above + below))
+    return cost * problem.dt_h
+
+
+def _reserves(problem: DispatchProblem, held_mw: Mapping[str, np.ndarray]) -> tuple[float, float]:
+    """What held reserve earns and what missing reserve costs."""
+    earned = missed = 0.0
+    for reserve in problem.reserves:
+        held = held_mw.get(reserve.name, np.zeros((problem.steps, 0))).sum(axis=1)
+        given = np.minimum(held, reserve.requirement_mw)
+        missing = reserve.requirement_mw - given
+        earned += float(given.sum()) * problem.dt_h * reserve.price_cny_per_mw_h
+        missed += float(missing.sum()) * problem.dt_h * reserve.breach_cny_per_mw_h
+    return earned, missed
+
+
+def _stored_change(fleet: Fleet, done: Conduct) -> float:
+    """Of electricity, in what has a capacity."""
     change = 0.0
-    for column, envelope in enumerate(problem.envelopes):
-        account = envelope.energy
-        if account is None or account.capacity_mwh <= 0:
-            continue
-        power = p_mw[:, column]
-        change += float(np.maximum(power, 0.0).sum()) * account.efficiency_charge
-        change -= float(np.maximum(-power, 0.0).sum()) / account.efficiency_discharge
-    return change * problem.dt_h
+    for a, envelope in enumerate(fleet.envelopes):
+        account = envelope.account
+        if account is not None and account.capacity_mwh > 0 and account.carrier == "electricity":
+            change += float(done.content_mwh[-1, a]) - account.initial_mwh
+    return change
+
+
+def _stored_value(fleet: Fleet, done: Conduct) -> float:
+    value = 0.0
+    for a, envelope in enumerate(fleet.envelopes):
+        account = envelope.account
+        if account is not None and account.end_cny_per_mwh:
+            change = float(done.content_mwh[-1, a]) - account.initial_mwh
+            value += account.end_cny_per_mwh * change
+    return value
 
 
 def _highest(values: np.ndarray) -> float:

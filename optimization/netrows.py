@@ -11,7 +11,6 @@ break the limit as well.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,123 +18,117 @@ import xarray as xr
 
 from core.errors import PowerFlowError
 from grid import powerflow
-from grid.limits import Excess, excesses
-from grid.sensitivity import Quantity, gradients
-from optimization.dispatch import Dispatch
+from grid.limits import excesses
+from grid.sensitivity import Quantity
+from optimization.extract import Solution
 from optimization.fleet import Fleet
+from optimization.limitrows import Limits, all_limits, no_limits
+from optimization.session import Session
+from optimization.tangents import tangents
 
 _PARALLEL = 0.999
 """Rows of one step pointing this much the same way count as one; the worst stands for them."""
 _MOST_PATTERNS = 4
 _CAUSES = 0.1
 """Resources with this share of the largest effect on an element belong to its breach."""
+_Key = tuple[Quantity, int, int]
 
 
 @dataclass(frozen=True, eq=False)
-class Breach:
-    """A limit exceeded at one step. effect: change of the value per MW of each resource."""
+class Breaches:
+    """Limits exceeded on the AC grid. severity: excess in units of the tolerance, (row,)."""
 
-    step: int
-    quantity: Quantity
-    element: int
-    side: int
-    severity: float
-    value: float
-    aim: float
-    effect: np.ndarray
+    limits: Limits
+    severity: np.ndarray
 
-    @property
-    def limit_key(self) -> tuple[Quantity, int, int]:
+    def key(self, row: int) -> _Key:
         """Which limit it is, whatever the step."""
-        return self.quantity, self.element, self.side
+        limits = self.limits
+        return limits.quantity[row], int(limits.element[row]), int(limits.side[row])
 
 
-def add_violated(dispatch: Dispatch, fleet: Fleet, flow: xr.Dataset, p_mw: np.ndarray) -> None:
-    """Add rows for what ``flow``, the power flow of ``p_mw`` (time, asset), breaks."""
-    chosen = _leading(list(_breaches(dispatch, fleet, flow)))
-    added = [b for b in chosen if _add(dispatch, b, p_mw)]
-    worst: dict[tuple[Quantity, int, int], Breach] = {}
-    for breach in added:
-        known = worst.get(breach.limit_key)
-        if known is None or breach.severity > known.severity:
-            worst[breach.limit_key] = breach
-    for breach in sorted(worst.values(), key=lambda b: -b.severity)[:_MOST_PATTERNS]:
-        _spread(dispatch, fleet, breach, p_mw, {b.step for b in added if _same(b, breach)})
+def add_violated(session: Session, flow: xr.Dataset, found: Solution) -> int:
+    """Add rows for what ``flow``, the power flow of ``found``, breaks; returns how many."""
+    fleet = session.model.fleet
+    breaches = breached(fleet, flow, found.p_mw, found.q_mvar)
+    leading = _leading(fleet, breaches)
+    remain = leading[session.add_limits(breaches.limits.take(leading))]
+    worst: dict[_Key, int] = {}
+    for row in remain.tolist():
+        known = worst.setdefault(breaches.key(row), row)
+        if breaches.severity[row] > breaches.severity[known]:
+            worst[breaches.key(row)] = row
+    added = len(remain)
+    chosen = sorted(worst.values(), key=lambda row: -breaches.severity[row])[:_MOST_PATTERNS]
+    for row in chosen:
+        same = [r for r in remain.tolist() if breaches.key(r) == breaches.key(row)]
+        done = set(breaches.limits.tangents.steps[same].tolist())
+        added += _spread(session, breaches, row, found, done)
+    return added
 
 
-def _same(one: Breach, other: Breach) -> bool:
-    return one.limit_key == other.limit_key
-
-
-def _add(dispatch: Dispatch, breach: Breach, p_mw: np.ndarray) -> bool:
-    return dispatch.add_row(
-        breach.step, breach.value, breach.effect, p_mw[breach.step], breach.aim, breach.side
-    )
-
-
-def _breaches(
-    dispatch: Dispatch,
+def breached(
     fleet: Fleet,
     flow: xr.Dataset,
-    only: tuple[Quantity, int, int] | None = None,
-) -> Iterator[Breach]:
-    problem = dispatch.problem
+    p_mw: np.ndarray,
+    q_mvar: np.ndarray,
+    only: _Key | None = None,
+) -> Breaches:
+    """What ``flow`` exceeds, aiming half a tolerance inside the limits."""
+    problem = fleet.problem
+    fed = fleet.fed(p_mw, q_mvar)
+    parts, severity = [no_limits(len(problem.network.buses))], [np.zeros(0)]
     for excess in excesses(problem.network, flow, max_loading_percent=problem.max_loading_percent):
         steps, elements = np.nonzero(excess.violated)
         if only is not None:
             wanted = (excess.quantity, excess.side) == (only[0], only[2])
             keep = (elements == only[1]) & wanted
             steps, elements = steps[keep], elements[keep]
-        if len(steps):
-            yield from _of_excess(fleet, flow, excess, steps, elements)
-
-
-def _of_excess(
-    fleet: Fleet, flow: xr.Dataset, excess: Excess, steps: np.ndarray, elements: np.ndarray
-) -> Iterator[Breach]:
-    """Breaches at the given places; they aim half a tolerance inside the limit."""
-    network = fleet.problem.network
-    effect = fleet.effect(gradients(network, flow, excess.quantity, steps, elements))
-    values = flow[excess.quantity.value].values
-    for row, (step, element) in enumerate(zip(steps.tolist(), elements.tolist(), strict=True)):
-        yield Breach(
-            step=step,
-            quantity=excess.quantity,
-            element=element,
-            side=excess.side,
-            severity=float(excess.values[step, element]) / excess.tolerance,
-            value=float(values[step, element]),
-            aim=float(excess.limit[element]) - excess.side * excess.tolerance / 2,
-            effect=effect[row],
-        )
-
-
-def _leading(breaches: list[Breach]) -> list[Breach]:
-    """Per step, the worst of each group of breaches that answer alike."""
-    leaders: dict[int, list[tuple[Breach, np.ndarray]]] = {}
-    for breach in sorted(breaches, key=lambda b: -b.severity):
-        length = float(np.linalg.norm(breach.effect))
-        if length == 0.0:
+        if not len(steps):
             continue
-        direction = breach.side * breach.effect / length
-        group = leaders.setdefault(breach.step, [])
-        if all(float(direction @ other) < _PARALLEL for _, other in group):
-            group.append((breach, direction))
-    return [breach for group in leaders.values() for breach, _ in group]
+        aim = excess.limit[elements] - excess.side * excess.tolerance / 2
+        parts.append(
+            Limits(
+                tangents(fleet, flow, fed, excess.quantity, steps, elements),
+                (excess.quantity,) * len(steps),
+                elements,
+                np.full(len(steps), float(excess.side)),
+                aim,
+            )
+        )
+        severity.append(excess.values[steps, elements] / excess.tolerance)
+    return Breaches(all_limits(parts), np.concatenate(severity))
 
 
-def _spread(
-    dispatch: Dispatch, fleet: Fleet, breach: Breach, p_mw: np.ndarray, done: set[int]
-) -> None:
+def _leading(fleet: Fleet, breaches: Breaches) -> np.ndarray:
+    """Per step, the worst of each group of breaches that answer alike; positions."""
+    limits = breaches.limits
+    effect = np.hstack(limits.tangents.effects(fleet)) * limits.side[:, None]
+    length = np.linalg.norm(effect, axis=1)
+    effect /= np.maximum(length, 1e-300)[:, None]
+    chosen: dict[int, list[int]] = {}
+    for row in np.argsort(-breaches.severity, kind="stable").tolist():
+        if length[row] == 0.0:
+            continue
+        group = chosen.setdefault(int(limits.tangents.steps[row]), [])
+        if not group or float((effect[group] @ effect[row]).max()) < _PARALLEL:
+            group.append(row)
+    return np.array([row for group in chosen.values() for row in group], dtype=np.int64)
+
+
+def _spread(session: Session, breaches: Breaches, row: int, found: Solution, done: set[int]) -> int:
     """Add rows at the other steps where the same behaviour would break the same limit."""
-    strength = np.abs(breach.effect)
+    fleet = session.model.fleet
+    step = int(breaches.limits.tangents.steps[row])
+    active, _ = breaches.limits.take(np.array([row])).tangents.effects(fleet)
+    strength = np.abs(active[0])
     causes = strength >= _CAUSES * strength.max()
-    tried = np.where(causes, p_mw[breach.step], p_mw)
-    tried = np.clip(tried, fleet.p_min_mw, fleet.p_max_mw)
+    tried = np.clip(np.where(causes, found.p_mw[step], found.p_mw), fleet.p_min_mw, fleet.p_max_mw)
+    q_mvar = np.where(causes & fleet.has_reactive, found.q_mvar[step], found.q_mvar)
     try:
-        flow = powerflow.run(fleet.problem.network, fleet.injections(tried))
+        flow = powerflow.run(fleet.problem.network, fleet.injections(tried, q_mvar))
     except PowerFlowError:
-        return  # nothing but a hint is lost: the steps are checked again after the next solve
-    for other in _breaches(dispatch, fleet, flow, breach.limit_key):
-        if other.step not in done:
-            _add(dispatch, other, tried)
+        return 0  # nothing but a hint is lost: the steps are checked again after the next solve
+    other = breached(fleet, flow, tried, q_mvar, breaches.key(row))
+    new = np.flatnonzero(~np.isin(other.limits.tangents.steps, list(done)))
+    return len(session.add_limits(other.limits.take(new)))

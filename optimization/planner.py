@@ -10,58 +10,68 @@ import numpy as np
 from core.findings import Finding, Severity
 from grid import powerflow
 from optimization import netloop
+from optimization.conduct import conduct
 from optimization.explain import reasons
 from optimization.extract import schedule
 from optimization.fleet import Fleet
-from optimization.keyfigures import key_figures, violations
+from optimization.keyfigures import key_figures
 from optimization.problem import DispatchProblem
 from optimization.result import KeyFigures, Numbers, Plan, Status
+from optimization.session import Session
+from optimization.unheld import unheld
 
 
 def plan(
     problem: DispatchProblem,
     *,
+    session: Session | None = None,
     progress: Callable[[str], None] | None = None,
     timer: Callable[[], float] = time.perf_counter,
 ) -> Plan:
     """The cheapest schedule that keeps every limit, compared with the uncontrolled day.
 
-    progress: called with a sentence after each stage. timer: seconds, for build_s and solve_s
-    only. A problem without solution gives a plan whose status says so and whose findings name
-    what conflicts. Raises PowerFlowError when even the uncontrolled day has no power flow,
+    session: one that holds this problem already, as rolling has it; None makes one. progress:
+    called with a sentence after each stage. timer: seconds, for build_s and solve_s only. A
+    problem without solution gives a plan whose status says so and whose findings name what
+    conflicts. Raises PowerFlowError when even the uncontrolled day has no power flow,
     NetworkError when the network cannot be calculated.
     """
     tell = progress or _silent
-    fleet = Fleet(problem)
+    fleet = Fleet(problem) if session is None else session.model.fleet
     uncontrolled = powerflow.run(problem.network, fleet.injections(fleet.baseline_mw))
-    baseline = key_figures(problem, uncontrolled, fleet.baseline_mw)
+    baseline = key_figures(fleet, uncontrolled, conduct(fleet, fleet.baseline_mw))
     tell(f"Uncontrolled day: {baseline.violations} limits exceeded on the AC grid.")
     conflicts = [f for e in problem.envelopes for f in e.conflicts(problem.dt_h)]
     if conflicts:
         return Plan(Status.INFEASIBLE, baseline, uncontrolled, conflicts, 0, 0.0, 0.0)
-    outcome = netloop.run(problem, fleet, uncontrolled, timer=timer, progress=tell)
-    if outcome.solution is None or outcome.flow is None:
+    start = timer()
+    if session is None:
+        session = Session(problem, fleet)
+    netloop.prepare(session, uncontrolled)
+    build_s = timer() - start
+    outcome = netloop.run(session, timer=timer, progress=tell)
+    if outcome.solution is None or outcome.flow is None or outcome.figures is None:
         return Plan(
             outcome.status,
             baseline,
             uncontrolled,
             list(outcome.notes) or [_failed(outcome.status)],
             outcome.rounds,
-            outcome.build_s,
+            build_s,
             outcome.solve_s,
         )
     numbers = Numbers(
-        schedule=schedule(outcome.dispatch, outcome.solution, outcome.flow),
+        schedule=schedule(session, outcome.solution, outcome.flow),
         ac=outcome.flow,
-        planned=key_figures(problem, outcome.flow, outcome.solution.p_mw),
+        planned=outcome.figures,
     )
     return Plan(
         status=Status.OPTIMAL,
         baseline=baseline,
         baseline_ac=uncontrolled,
-        violations=netloop.unheld(violations(problem, outcome.flow)),
+        violations=unheld(fleet, outcome.flow),
         rounds=outcome.rounds,
-        build_s=outcome.build_s,
+        build_s=build_s,
         solve_s=outcome.solve_s,
         numbers=numbers,
         reasons=reasons(problem, fleet, outcome),
@@ -70,7 +80,7 @@ def plan(
 
 
 def _crossed(problem: DispatchProblem) -> list[Finding]:
-    crossed = np.flatnonzero(problem.export_cny_per_mwh > problem.import_total_cny_per_mwh)
+    crossed = np.flatnonzero(problem.export_total_cny_per_mwh > problem.import_total_cny_per_mwh)
     if not len(crossed):
         return []
     return [
@@ -87,7 +97,7 @@ def _crossed(problem: DispatchProblem) -> list[Finding]:
 
 def _drained(problem: DispatchProblem, baseline: KeyFigures) -> list[Finding]:
     """The uncontrolled day may live on energy stored before it; the plan may not."""
-    capacity = sum(e.energy.capacity_mwh for e in problem.envelopes if e.energy is not None)
+    capacity = sum(e.account.capacity_mwh for e in problem.envelopes if e.account is not None)
     if capacity <= 0 or baseline.stored_change_mwh > -0.05 * capacity:
         return []
     return [

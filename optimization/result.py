@@ -25,13 +25,18 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class KeyFigures:
-    """A day in numbers, all from AC power flows.
+    """A day in numbers, all from AC power flows; money without the weights of the objective.
 
     cost_cny: energy bill at the substation (import cost minus export revenue). wear_cny: what
-    cycling the batteries costs. carbon_cny: the carbon price on emissions_kgco2e, which are those
-    of the imported energy alone. violations: (step, element) pairs beyond a limit of the network,
-    plus steps beyond a limit of the exchange. stored_change_mwh: what the batteries hold more at
-    the end than at the beginning; days compare fairly only where it is alike.
+    lowering costs: cycling batteries, holding back. fuel_cny: what raising and running cost.
+    start_cny: starts. carbon_cny: the carbon price on emissions_kgco2e, which are those of the
+    imported energy and of fuel. peak_cny: peak charge and a missed peak-valley target.
+    discomfort_cny: soft bounds of accounts broken and energy not served. breach_cny: missed
+    calls, positions and reserves. reserve_cny: earned by reserve held. stored_cny: what accounts
+    hold more at the end than at the beginning, at their end value.
+    violations: (step, element) pairs beyond a limit of the network, plus steps beyond a limit of
+    the exchange. stored_change_mwh: what the batteries hold more at the end than at the
+    beginning; days compare fairly only where it is alike.
     """
 
     cost_cny: float
@@ -50,11 +55,21 @@ class KeyFigures:
     max_line_loading_percent: float
     max_trafo_loading_percent: float
     violations: int
+    fuel_cny: float = 0.0
+    start_cny: float = 0.0
+    peak_cny: float = 0.0
+    discomfort_cny: float = 0.0
+    breach_cny: float = 0.0
+    reserve_cny: float = 0.0
+    stored_cny: float = 0.0
+    unserved_mwh: float = 0.0
 
     @property
     def total_cny(self) -> float:
-        """What the plan minimises: bill, wear and carbon together."""
-        return self.cost_cny + self.wear_cny + self.carbon_cny
+        """What the plan minimises where all weights are 1; tie-breaks and changes left out."""
+        spent = self.cost_cny + self.wear_cny + self.fuel_cny + self.start_cny + self.carbon_cny
+        missed = self.peak_cny + self.discomfort_cny + self.breach_cny
+        return spent + missed - self.reserve_cny - self.stored_cny
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +114,11 @@ class Plan:
 
     @property
     def schedule(self) -> xr.Dataset:
-        """p_mw (time, asset), positive producing for sgens, consuming or charging for the others;
-        soc (time, asset) at the END of each step, NaN where there is none; import_mw, export_mw
-        and price_cny_per_mwh (time,), the marginal price at the substation.
+        """p_mw and q_mvar (time, asset), positive producing for sgens, consuming or charging for
+        the others; soc and content_mwh (time, asset) at the END of each step, NaN where there is
+        none; local_cny_per_mwh (time, asset), what one more MWh drawn there costs;
+        reserve_NAME_mw (time, asset) for each reserve; import_mw, export_mw and
+        price_cny_per_mwh (time,), the marginal price at the substation.
 
         Raises NotOptimalError when the plan is not optimal; so do ``ac`` and ``planned``.
         """

@@ -1,8 +1,10 @@
 """Distributed energy resources: one file per type, found by this folder.
 
 A type is a module with ``KIND`` (core.sites.AssetKind) and a function
-``envelope(asset, *, times, dt_h, available_mw=None, demand_mw=None, soc=None, timezone="UTC")``
-that returns a grid.envelope.Envelope. A new type is a new file here; nothing else changes.
+``envelope(asset, conditions)`` that returns a grid.envelope.Envelope. What it has to be told is
+named there too: ``PROFILES`` and ``STATES``, variables of core/variables.py that are looked up for
+the asset (its own series, or the city's where it has none) and handed over in Conditions. A new
+type is a new file here; nothing else changes.
 """
 
 from __future__ import annotations
@@ -10,6 +12,8 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cache
 from types import MappingProxyType
 from typing import Protocol
@@ -21,37 +25,70 @@ from core.sites import Asset, AssetKind
 from grid.envelope import Envelope
 
 
+@dataclass(frozen=True, slots=True)
+class Stay:
+    """A vehicle at a charger: aware UTC; energies in MWh.
+
+    needed_mwh: what it must get until it leaves, counted from ``arrival`` on; charged_mwh: what of
+    that it has got before the horizon begins. battery_mwh: the size of its battery, and
+    arrival_mwh what was in it on arrival; None where nobody said (then it is only charged).
+    max_p_mw: the most it takes; None for the charger's own limit.
+    """
+
+    arrival: datetime
+    departure: datetime
+    needed_mwh: float
+    charged_mwh: float = 0.0
+    max_p_mw: float | None = None
+    battery_mwh: float | None = None
+    arrival_mwh: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Conditions:
+    """What the horizon and the surroundings are, for one asset.
+
+    times: beginnings of the steps, datetime64, UTC, (time,). dt_h: their length. timezone: of
+    parameters given in local hours. profiles: expected values by variable, each (time,): p_mw is
+    what the resource could produce or would draw uncontrolled. states: values at the beginning, by
+    variable (soc, temp_indoor, p_mw, ...). stays: of vehicles, for chargers; None where the
+    charger reports none (its demand is then all that is known of them).
+    """
+
+    times: np.ndarray
+    dt_h: float
+    timezone: str = "UTC"
+    profiles: Mapping[str, np.ndarray] = field(default_factory=dict)
+    states: Mapping[str, float] = field(default_factory=dict)
+    stays: tuple[Stay, ...] | None = None
+
+    @property
+    def steps(self) -> int:
+        """The number of steps."""
+        return len(self.times)
+
+
 class EnvelopeFunction(Protocol):
     """The one function of a DER type."""
 
-    def __call__(
-        self,
-        asset: Asset,
-        *,
-        times: np.ndarray,
-        dt_h: float,
-        available_mw: np.ndarray | None = None,
-        demand_mw: np.ndarray | None = None,
-        soc: float | None = None,
-        timezone: str = "UTC",
-    ) -> Envelope: ...
+    def __call__(self, asset: Asset, conditions: Conditions) -> Envelope: ...
 
 
-def envelope_of(
-    asset: Asset,
-    *,
-    times: np.ndarray,
-    dt_h: float,
-    available_mw: np.ndarray | None = None,
-    demand_mw: np.ndarray | None = None,
-    soc: float | None = None,
-    timezone: str = "UTC",
-) -> Envelope:
-    """The envelope of ``asset`` over ``times`` (datetime64, UTC, beginnings of steps; (time,)).
+@dataclass(frozen=True, slots=True)
+class DerType:
+    """A type as its file declares it."""
 
-    available_mw: what a generator could produce; demand_mw: what a load would draw uncontrolled;
-    soc: state of charge at the beginning, 0..1; timezone: of parameters given in local hours.
-    Raises ConfigurationError when no type handles the asset or a parameter is missing.
+    kind: AssetKind
+    envelope: EnvelopeFunction
+    profiles: tuple[str, ...]
+    states: tuple[str, ...]
+
+
+def envelope_of(asset: Asset, conditions: Conditions) -> Envelope:
+    """The envelope of ``asset``.
+
+    Raises ConfigurationError when no type handles the asset, or a parameter, profile or state
+    is missing or wrong.
     """
     kinds = found()
     if asset.kind not in kinds:
@@ -59,20 +96,12 @@ def envelope_of(
             f"No type in grid/der handles {asset.kind} ({asset.id}); there are: "
             f"{', '.join(sorted(kinds))}."
         )
-    return kinds[asset.kind](
-        asset,
-        times=times,
-        dt_h=dt_h,
-        available_mw=available_mw,
-        demand_mw=demand_mw,
-        soc=soc,
-        timezone=timezone,
-    )
+    return kinds[asset.kind].envelope(asset, conditions)
 
 
 @cache
-def _found(folders: tuple[str, ...]) -> Mapping[AssetKind, EnvelopeFunction]:
-    kinds: dict[AssetKind, EnvelopeFunction] = {}
+def _found(folders: tuple[str, ...]) -> Mapping[AssetKind, DerType]:
+    kinds: dict[AssetKind, DerType] = {}
     for name in _names(folders):
         module = importlib.import_module(f"{__name__}.{name}")
         kind = getattr(module, "KIND", None)
@@ -81,11 +110,16 @@ def _found(folders: tuple[str, ...]) -> Mapping[AssetKind, EnvelopeFunction]:
             raise ConfigurationError(f"grid/der/{name}.py lacks KIND or envelope().")
         if kind in kinds:
             raise ConfigurationError(f"grid/der/{name}.py repeats the kind {kind}.")
-        kinds[kind] = function
+        kinds[kind] = DerType(
+            kind,
+            function,
+            tuple(getattr(module, "PROFILES", ())),
+            tuple(getattr(module, "STATES", ())),
+        )
     return MappingProxyType(kinds)
 
 
-def found() -> Mapping[AssetKind, EnvelopeFunction]:
+def found() -> Mapping[AssetKind, DerType]:
     """All types by kind; ConfigurationError for a file that is no type or a repeated kind."""
     return _found(tuple(__path__))
 
@@ -102,36 +136,35 @@ def parameter(asset: Asset, name: str, default: float | None = None) -> float:
     return float(value)
 
 
-def profile(asset: Asset, name: str, values: np.ndarray | None, steps: int) -> np.ndarray:
-    """``values`` as an array of shape (time,), never negative; ConfigurationError without them."""
-    if values is None or np.shape(values) != (steps,):
+def profile(asset: Asset, name: str, conditions: Conditions) -> np.ndarray:
+    """The profile ``name`` as an array of shape (time,); ConfigurationError without it."""
+    values = conditions.profiles.get(name)
+    if values is None or np.shape(values) != (conditions.steps,):
         raise ConfigurationError(
-            f"The envelope of {asset.id} needs {name} for each of {steps} steps."
+            f"The envelope of {asset.id} needs {name} for each of {conditions.steps} steps."
         )
-    return np.asarray(np.maximum(np.asarray(values, dtype=float), 0.0))
+    return np.asarray(values, dtype=float)
 
 
-def curtailable(
-    asset: Asset,
-    *,
-    times: np.ndarray,
-    dt_h: float,  # noqa: ARG001 - one signature for all types
-    available_mw: np.ndarray | None = None,
-    demand_mw: np.ndarray | None = None,  # noqa: ARG001
-    soc: float | None = None,  # noqa: ARG001
-    timezone: str = "UTC",  # noqa: ARG001
-) -> Envelope:
-    """The envelope of what follows sun or wind: between nothing and ``available_mw``.
+def power(asset: Asset, conditions: Conditions) -> np.ndarray:
+    """The profile p_mw, never negative; raises ConfigurationError without it."""
+    return np.asarray(np.maximum(profile(asset, "p_mw", conditions), 0.0))
 
-    Parameter: curtailment_cost_cny_per_mwh (0), owed for each MWh not produced.
+
+def curtailable(asset: Asset, conditions: Conditions) -> Envelope:
+    """The envelope of what follows sun or wind: what is available, or less.
+
+    Profile: p_mw, what could be produced. Parameter: curtailment_cost_cny_per_mwh (0), owed for
+    each MWh not produced.
     """
-    available = profile(asset, "available_mw", available_mw, len(times))
+    available = power(asset, conditions)
     return Envelope(
         asset=asset.id,
         kind=asset.kind,
         element=asset.element,
         element_index=asset.element_index,
-        p_min_mw=np.zeros(len(times)),
-        p_max_mw=available,
-        cost_cny_per_mwh=parameter(asset, "curtailment_cost_cny_per_mwh", 0.0),
+        base_mw=available,
+        up_mw=np.zeros(conditions.steps),
+        down_mw=available,
+        down_cny_per_mwh=parameter(asset, "curtailment_cost_cny_per_mwh", 0.0),
     )

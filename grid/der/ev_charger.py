@@ -6,34 +6,26 @@ import numpy as np
 
 from core.sites import Asset, AssetKind
 from core.timeaxis import from_datetime64, zone
-from grid.der import parameter, profile
+from grid.der import Conditions, parameter, power
 from grid.envelope import EnergyAccount, Envelope
 
 KIND = AssetKind.EV_CHARGER
 
 
-def envelope(
-    asset: Asset,
-    *,
-    times: np.ndarray,
-    dt_h: float,
-    available_mw: np.ndarray | None = None,  # noqa: ARG001 - one signature for all types
-    demand_mw: np.ndarray | None = None,
-    soc: float | None = None,  # noqa: ARG001
-    timezone: str = "UTC",
-) -> Envelope:
+def envelope(asset: Asset, conditions: Conditions) -> Envelope:
     """The demand of each stay, shifted within it; demand outside of stays remains as it is.
 
-    A stay lasts from arrival_hour to departure_hour, local hours of ``timezone``, over midnight
-    where the departure is the earlier one. Within a stay nothing is charged before the car came
-    and all is there when it leaves. The horizon cuts stays: each part delivers its own demand.
-    Parameters: p_max_mw, arrival_hour (18), departure_hour (7).
+    A stay lasts from arrival_hour to departure_hour, local hours, over midnight where the departure
+    is the earlier one. Within a stay nothing is charged before the car came and all is there when
+    it leaves. The horizon cuts stays: each part delivers its own demand.
+    Profile: p_mw, the demand. Parameters: p_max_mw, arrival_hour (18), departure_hour (7).
     """
-    demand = profile(asset, "demand_mw", demand_mw, len(times))
+    demand = power(asset, conditions)
+    steps = conditions.steps
     arrival = parameter(asset, "arrival_hour", 18.0)
     departure = parameter(asset, "departure_hour", 7.0)
-    staying = _staying(times, timezone, arrival, departure)
-    energy = np.cumsum(demand) * dt_h
+    staying = _staying(conditions.times, conditions.timezone, arrival, departure)
+    energy = np.cumsum(np.where(staying, demand, 0.0)) * conditions.dt_h
     earliest, latest = energy.copy(), energy.copy()
     for first, last in _runs(staying):
         latest[first:last] = energy[first - 1] if first else 0.0
@@ -45,9 +37,18 @@ def envelope(
         kind=asset.kind,
         element=asset.element,
         element_index=asset.element_index,
-        p_min_mw=np.where(staying, 0.0, demand),
-        p_max_mw=np.where(staying, limit, demand),
-        energy=EnergyAccount(initial_mwh=0.0, min_mwh=latest, max_mwh=earliest),
+        base_mw=np.where(staying, 0.0, demand),
+        up_mw=np.where(staying, limit, 0.0),
+        down_mw=np.zeros(steps),
+        account=EnergyAccount(
+            initial_mwh=0.0,
+            min_mwh=latest,
+            max_mwh=earliest,
+            gain_up=np.ones(steps),
+            gain_down=np.ones(steps),
+            keep=np.ones(steps),
+            inflow_mwh=np.zeros(steps),
+        ),
     )
 
 

@@ -5,30 +5,21 @@ from __future__ import annotations
 import numpy as np
 
 from core.sites import Asset, AssetKind
-from grid.der import parameter, profile
+from grid.der import Conditions, parameter, power
 from grid.envelope import EnergyAccount, Envelope
 
 KIND = AssetKind.FLEXIBLE_LOAD
 
 
-def envelope(
-    asset: Asset,
-    *,
-    times: np.ndarray,
-    dt_h: float,
-    available_mw: np.ndarray | None = None,  # noqa: ARG001 - one signature for all types
-    demand_mw: np.ndarray | None = None,
-    soc: float | None = None,  # noqa: ARG001
-    timezone: str = "UTC",  # noqa: ARG001
-) -> Envelope:
+def envelope(asset: Asset, conditions: Conditions) -> Envelope:
     """Each part of the demand drawn at most ``shift_hours`` earlier or later, never beyond the end.
 
-    Parameters: p_max_mw, shift_hours (2).
+    Profile: p_mw, the demand. Parameters: p_max_mw, shift_hours (2).
     """
-    demand = profile(asset, "demand_mw", demand_mw, len(times))
-    steps = len(times)
-    shift = int(parameter(asset, "shift_hours", 2.0) / dt_h + 1e-9)
-    energy = np.concatenate([[0.0], np.cumsum(demand) * dt_h])
+    demand = power(asset, conditions)
+    steps = conditions.steps
+    shift = int(parameter(asset, "shift_hours", 2.0) / conditions.dt_h + 1e-9)
+    energy = np.concatenate([[0.0], np.cumsum(demand) * conditions.dt_h])
     ends = np.arange(1, steps + 1)
     latest = energy[np.maximum(ends - shift, 0)]
     latest[-1] = energy[-1]
@@ -37,11 +28,16 @@ def envelope(
         kind=asset.kind,
         element=asset.element,
         element_index=asset.element_index,
-        p_min_mw=np.zeros(steps),
-        p_max_mw=np.maximum(parameter(asset, "p_max_mw"), demand),
-        energy=EnergyAccount(
+        base_mw=np.zeros(steps),
+        up_mw=np.maximum(parameter(asset, "p_max_mw"), demand),
+        down_mw=np.zeros(steps),
+        account=EnergyAccount(
             initial_mwh=0.0,
             min_mwh=latest,
             max_mwh=energy[np.minimum(ends + shift, steps)],
+            gain_up=np.ones(steps),
+            gain_down=np.ones(steps),
+            keep=np.ones(steps),
+            inflow_mwh=np.zeros(steps),
         ),
     )

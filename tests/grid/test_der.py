@@ -10,7 +10,7 @@ import pytest
 import grid.der
 from core.errors import ConfigurationError
 from core.sites import Asset, AssetKind
-from grid.der import envelope_of, found
+from grid.der import Conditions, envelope_of, found
 from grid.envelope import EnergyAccount, Envelope
 
 MIDNIGHT = np.datetime64("2026-06-21T16:00", "ns")  # 00:00 in UTC+8
@@ -23,13 +23,10 @@ def asset(kind: AssetKind, element: str, **parameters: float) -> Asset:
 
 
 def envelope(kind, element, *, parameters=None, **given):
-    return envelope_of(
-        asset(kind, element, **(parameters or {})),
-        times=TIMES,
-        dt_h=0.25,
-        timezone="Asia/Shanghai",
-        **given,
-    )
+    """``soc`` is a state, everything else given is a profile."""
+    states = {"soc": given.pop("soc")} if "soc" in given else {}
+    conditions = Conditions(TIMES, 0.25, "Asia/Shanghai", profiles=given, states=states)
+    return envelope_of(asset(kind, element, **(parameters or {})), conditions)
 
 
 def test_the_folder_is_the_registry():
@@ -49,9 +46,11 @@ from grid.envelope import Envelope
 
 KIND = AssetKind.GENERATOR
 
-def envelope(asset, *, times, dt_h, available_mw=None, demand_mw=None, soc=None, timezone="UTC"):
-    power = np.full(len(times), asset.parameters["p_max_mw"])
-    return Envelope(asset.id, asset.kind, asset.element, asset.element_index, 0 * power, power)
+def envelope(asset, conditions):
+    power = np.full(conditions.steps, asset.parameters["p_max_mw"])
+    return Envelope(
+        asset.id, asset.kind, asset.element, asset.element_index, 0 * power, power, 0 * power
+    )
 """
 
 
@@ -82,17 +81,17 @@ def test_an_asset_that_cannot_be_dispatched_is_refused():
         envelope(AssetKind.METER, "load")
     with pytest.raises(ConfigurationError, match="lacks the number e_max_mwh"):
         envelope(AssetKind.BATTERY, "storage", parameters={"p_max_mw": 1.0})
-    with pytest.raises(ConfigurationError, match="needs available_mw"):
+    with pytest.raises(ConfigurationError, match="needs p_mw"):
         envelope(AssetKind.PV, "sgen")
 
 
 def test_sun_and_wind_are_curtailable():
     available = np.maximum(np.sin((HOURS - 6) / 12 * np.pi), -0.1)
     for kind in (AssetKind.PV, AssetKind.WIND):
-        made = envelope(kind, "sgen", available_mw=available)
+        made = envelope(kind, "sgen", p_mw=available)
         assert not made.p_min_mw.any()
         np.testing.assert_array_equal(made.p_max_mw, np.maximum(available, 0))
-        assert made.energy is None
+        assert made.account is None
 
 
 BATTERY = {"p_max_mw": 2.0, "e_max_mwh": 4.0, "soc_min": 0.1, "soc_max": 0.9}
@@ -100,11 +99,11 @@ BATTERY = {"p_max_mw": 2.0, "e_max_mwh": 4.0, "soc_min": 0.1, "soc_max": 0.9}
 
 def test_a_battery_ends_at_least_as_full_as_it_began():
     made = envelope(AssetKind.BATTERY, "storage", parameters=BATTERY, soc=0.6)
-    assert made.energy is not None
-    assert made.energy.initial_mwh == pytest.approx(2.4)
-    assert made.energy.min_mwh[-1] == pytest.approx(2.4)
-    assert made.energy.min_mwh[0] == pytest.approx(0.4)
-    assert made.energy.max_mwh.max() == pytest.approx(3.6)
+    assert made.account is not None
+    assert made.account.initial_mwh == pytest.approx(2.4)
+    assert made.account.min_mwh[-1] == pytest.approx(2.4)
+    assert made.account.min_mwh[0] == pytest.approx(0.4)
+    assert made.account.max_mwh.max() == pytest.approx(3.6)
     assert made.conflicts(0.25) == []
 
 
@@ -120,30 +119,30 @@ def test_a_battery_that_cannot_return_into_its_bounds_is_a_conflict():
 
 
 def content(made: Envelope, p_mw: np.ndarray) -> np.ndarray:
-    assert made.energy is not None
-    return made.energy.initial_mwh + np.cumsum(p_mw) * 0.25
+    assert made.account is not None
+    return made.account.initial_mwh + np.cumsum(p_mw - made.base_mw) * 0.25
 
 
 def assert_allowed(made: Envelope, p_mw: np.ndarray) -> None:
-    assert made.energy is not None
+    assert made.account is not None
     assert np.all((p_mw >= made.p_min_mw - 1e-12) & (p_mw <= made.p_max_mw + 1e-12))
     energy = content(made, p_mw)
-    assert np.all(energy >= made.energy.min_mwh - 1e-9)
-    assert np.all(energy <= made.energy.max_mwh + 1e-9)
+    assert np.all(energy >= made.account.min_mwh - 1e-9)
+    assert np.all(energy <= made.account.max_mwh + 1e-9)
 
 
 def test_what_happens_uncontrolled_is_always_allowed():
     demand = np.random.default_rng(7).uniform(0, 1.5, 96)
     night = {"p_max_mw": 1.0, "arrival_hour": 18, "departure_hour": 7}
     for parameters in (night, {**night, "arrival_hour": 8, "departure_hour": 17}):
-        made = envelope(AssetKind.EV_CHARGER, "load", parameters=parameters, demand_mw=demand)
+        made = envelope(AssetKind.EV_CHARGER, "load", parameters=parameters, p_mw=demand)
         assert_allowed(made, demand)
     for shift in (0.0, 0.25, 2.0, 48.0):
         made = envelope(
             AssetKind.FLEXIBLE_LOAD,
             "load",
             parameters={"p_max_mw": 1.0, "shift_hours": shift},
-            demand_mw=demand,
+            p_mw=demand,
         )
         assert_allowed(made, demand)
 
@@ -154,15 +153,15 @@ def test_a_car_charges_between_arrival_and_departure_only():
         AssetKind.EV_CHARGER,
         "load",
         parameters={"p_max_mw": 2.0, "arrival_hour": 18, "departure_hour": 7},
-        demand_mw=demand,
+        p_mw=demand,
     )
     late = np.where(HOURS >= 21, 2.0, 0.0)
     assert_allowed(made, late)
     away = np.flatnonzero((HOURS >= 7) & (HOURS < 18))
     assert not made.p_max_mw[away].any()
-    assert made.energy is not None
-    assert made.energy.max_mwh[away].max() == 0.0  # not before the car came
-    assert made.energy.min_mwh[-1] == pytest.approx(6.0)
+    assert made.account is not None
+    assert made.account.max_mwh[away].max() == 0.0  # not before the car came
+    assert made.account.min_mwh[-1] == pytest.approx(6.0)
 
 
 def test_the_horizon_cuts_a_stay_and_each_part_keeps_its_energy():
@@ -171,11 +170,11 @@ def test_the_horizon_cuts_a_stay_and_each_part_keeps_its_energy():
         AssetKind.EV_CHARGER,
         "load",
         parameters={"p_max_mw": 1.0, "arrival_hour": 18, "departure_hour": 7},
-        demand_mw=demand,
+        p_mw=demand,
     )
-    assert made.energy is not None
-    assert made.energy.min_mwh[27] == pytest.approx(2.0)  # there when it leaves at 07:00
-    assert made.energy.min_mwh[26] == 0.0
+    assert made.account is not None
+    assert made.account.min_mwh[27] == pytest.approx(2.0)  # there when it leaves at 07:00
+    assert made.account.min_mwh[26] == 0.0
 
 
 def test_a_flexible_load_moves_by_its_hours_and_no_more():
@@ -184,7 +183,7 @@ def test_a_flexible_load_moves_by_its_hours_and_no_more():
         AssetKind.FLEXIBLE_LOAD,
         "load",
         parameters={"p_max_mw": 1.0, "shift_hours": 2},
-        demand_mw=demand,
+        p_mw=demand,
     )
     assert_allowed(made, np.roll(demand, -8))
     assert_allowed(made, np.roll(demand, 8))
@@ -196,11 +195,11 @@ def test_a_flexible_load_moves_by_its_hours_and_no_more():
 @pytest.mark.parametrize(
     ("changed", "says"),
     [
-        ({"p_max_mw": np.full(3, -1.0)}, "cross"),
-        ({"p_max_mw": np.ones(4)}, "length"),
-        ({"p_max_mw": np.array([1, np.nan, 1.0])}, "no numbers"),
+        ({"up_mw": np.full(3, -1.0)}, "cross"),
+        ({"up_mw": np.ones(4)}, "length"),
+        ({"up_mw": np.array([1, np.nan, 1.0])}, "no numbers"),
         ({"element": "trafo"}, "trafo"),
-        ({"energy": EnergyAccount(0.0, np.zeros(3), np.ones(3), 1.2)}, "efficiency"),
+        ({"account": EnergyAccount(0.0, *[np.ones(3)] * 4, np.full(3, 1.2), np.ones(3))}, "keeps"),
     ],
 )
 def test_an_envelope_that_makes_no_sense_is_refused(changed, says):
@@ -209,8 +208,9 @@ def test_an_envelope_that_makes_no_sense_is_refused(changed, says):
         "kind": AssetKind.PV,
         "element": "sgen",
         "element_index": 0,
-        "p_min_mw": np.zeros(3),
-        "p_max_mw": np.ones(3),
+        "base_mw": np.zeros(3),
+        "up_mw": np.ones(3),
+        "down_mw": np.zeros(3),
     }
     Envelope(**good)
     with pytest.raises(ConfigurationError, match=says):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandapower
@@ -12,7 +12,7 @@ import simbench
 import xarray as xr
 
 from core.sites import Asset, AssetKind
-from grid.der import envelope_of
+from grid.der import Conditions, envelope_of
 from grid.network import Network, read
 from optimization.problem import DispatchProblem
 
@@ -65,13 +65,17 @@ class Toy:
             parameters=parameters,
         )
         return envelope_of(
-            thing, times=self.times, dt_h=self.dt_h, timezone="Asia/Shanghai", **(given or {})
+            thing, Conditions(self.times, self.dt_h, "Asia/Shanghai", **(given or {}))
         )
 
     def battery(self, index: int = 0, *, soc: float = 0.0, **parameters):
         sizes = {"p_max_mw": 1.0, "e_max_mwh": 2.0, "cycle_cost_cny_per_mwh": 0.0}
         return self.asset(
-            AssetKind.BATTERY, "storage", index, given={"soc": soc}, **{**sizes, **parameters}
+            AssetKind.BATTERY,
+            "storage",
+            index,
+            given={"states": {"soc": soc}},
+            **{**sizes, **parameters},
         )
 
     def plant(self, available_mw, index: int = 0, **parameters):
@@ -79,7 +83,7 @@ class Toy:
             AssetKind.PV,
             "sgen",
             index,
-            given={"available_mw": np.asarray(available_mw, dtype=float)},
+            given={"profiles": {"p_mw": np.asarray(available_mw, dtype=float)}},
             **parameters,
         )
 
@@ -163,7 +167,10 @@ def city_day():
             },
             coords={"time": times, "load": network.loads, "sgen": network.sgens},
         )
-        span = {"times": times, "dt_h": 0.25, "timezone": "Asia/Shanghai"}
+
+        def expects(p_mw: np.ndarray) -> Conditions:
+            return Conditions(times, 0.25, "Asia/Shanghai", profiles={"p_mw": p_mw})
+
         envelopes = []
         for i, (index, row) in enumerate(net.sgen.iterrows()):
             if row.type in KINDS:
@@ -175,7 +182,7 @@ def city_day():
                     element="sgen",
                     element_index=index,
                 )
-                envelopes.append(envelope_of(plant, available_mw=sun[:, i], **span))
+                envelopes.append(envelope_of(plant, expects(sun[:, i])))
         for index, row in net.storage.iterrows():
             battery = Asset(
                 f"battery-{index:03d}",
@@ -192,7 +199,9 @@ def city_day():
                     "soc_max": 0.95,
                 },
             )
-            envelopes.append(envelope_of(battery, soc=0.5, **span))
+            envelopes.append(
+                envelope_of(battery, replace(expects(draw[:, 0]), states={"soc": 0.5}))
+            )
         for i, (index, row) in enumerate(net.load.iterrows()):
             kind = {
                 "APLS": AssetKind.EV_CHARGER,
@@ -214,7 +223,7 @@ def city_day():
                         "shift_hours": 2,
                     },
                 )
-                envelopes.append(envelope_of(load, demand_mw=draw[:, i], **span))
+                envelopes.append(envelope_of(load, expects(draw[:, i])))
         hour = np.arange(first, 96) / 4
         peak = ((hour >= 10) & (hour < 12)) | ((hour >= 17) & (hour < 22))
         values = {

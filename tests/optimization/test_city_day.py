@@ -33,15 +33,17 @@ def test_every_account_adds_up(day):
     for a, envelope in enumerate(problem.envelopes):
         p = schedule.p_mw.values[:, a]
         assert np.all((p >= envelope.p_min_mw - 1e-6) & (p <= envelope.p_max_mw + 1e-6))
-        if envelope.energy is None:
+        if envelope.account is None:
             continue
-        account = envelope.energy
-        gain = np.maximum(p, 0) * account.efficiency_charge
-        gain -= np.maximum(-p, 0) / account.efficiency_discharge
+        account = envelope.account
+        gain = np.maximum(p - envelope.base_mw, 0) * account.gain_up
+        gain -= np.maximum(envelope.base_mw - p, 0) * account.gain_down
         content = account.initial_mwh + np.cumsum(gain) * problem.dt_h
         assert np.all((content >= account.min_mwh - 1e-5) & (content <= account.max_mwh + 1e-5))
     soc = schedule.soc.values
-    held = np.array([e.energy is not None and e.energy.capacity_mwh > 0 for e in problem.envelopes])
+    held = np.array(
+        [e.account is not None and e.account.capacity_mwh > 0 for e in problem.envelopes]
+    )
     assert np.isnan(soc[:, ~held]).all()
     assert np.all((soc[:, held] >= 0.05 - 1e-6) & (soc[:, held] <= 0.95 + 1e-6))
     assert np.all(soc[-1, held] >= 0.5 - 1e-6)

@@ -14,7 +14,7 @@ import grid.der
 from core.errors import ConfigurationError, NotOptimalError
 from core.sites import AssetKind
 from grid.envelope import Envelope
-from optimization.dispatch import TIE_BREAK_CNY_PER_MWH
+from optimization.devices import TIE_BREAK_CNY_PER_MWH
 from optimization.planner import plan
 from optimization.result import Status
 
@@ -76,13 +76,13 @@ def other_formulation(problem, load, available):
     content eliminated by partial sums; solved by scipy."""
     n, dt = problem.steps, problem.dt_h
     battery, _ = problem.envelopes
-    energy = battery.energy
+    energy = battery.account
     ramp = TIE_BREAK_CNY_PER_MWH * (1 + np.arange(n) / n)
     zero, one, lower = np.zeros((n, n)), np.eye(n), np.tril(np.ones((n, n)))
     cost = dt * np.concatenate(
         [
             ramp,
-            ramp + battery.cost_cny_per_mwh,
+            ramp + battery.down_cny_per_mwh,
             np.zeros(n),
             problem.import_total_cny_per_mwh,
             -problem.export_cny_per_mwh,
@@ -91,8 +91,8 @@ def other_formulation(problem, load, available):
     balance = np.hstack([one, -one, -one, -one, one])
     content = np.hstack(
         [
-            dt * energy.efficiency_charge * lower,
-            -dt / energy.efficiency_discharge * lower,
+            dt * energy.gain_up * lower,
+            -dt * energy.gain_down * lower,
             zero,
             zero,
             zero,
@@ -157,11 +157,11 @@ def assert_kept(problem, found):
     for a, envelope in enumerate(problem.envelopes):
         assert np.all(p[:, a] >= envelope.p_min_mw - 1e-6)
         assert np.all(p[:, a] <= envelope.p_max_mw + 1e-6)
-        if envelope.energy is None:
+        if envelope.account is None:
             continue
-        account = envelope.energy
-        gain = np.maximum(p[:, a], 0) * account.efficiency_charge
-        gain -= np.maximum(-p[:, a], 0) / account.efficiency_discharge
+        account = envelope.account
+        gain = np.maximum(p[:, a], 0) * account.gain_up
+        gain -= np.maximum(-p[:, a], 0) * account.gain_down
         content = account.initial_mwh + np.cumsum(gain) * problem.dt_h
         assert np.all(content >= account.min_mwh - 1e-5)
         assert np.all(content <= account.max_mwh + 1e-5)
@@ -261,7 +261,7 @@ def test_shifted_loads_take_all_their_energy_where_it_is_cheap(toy):
     car = day.asset(
         AssetKind.EV_CHARGER,
         "load",
-        given={"demand_mw": demand},
+        given={"profiles": {"p_mw": demand}},
         p_max_mw=1.0,
         arrival_hour=18,
         departure_hour=24,
@@ -271,7 +271,11 @@ def test_shifted_loads_take_all_their_energy_where_it_is_cheap(toy):
     np.testing.assert_allclose(p[22:], [1.0, 1.0], atol=1e-6)
     assert p.sum() == pytest.approx(2.0)
     heat = day.asset(
-        AssetKind.FLEXIBLE_LOAD, "load", given={"demand_mw": demand}, p_max_mw=1.0, shift_hours=2
+        AssetKind.FLEXIBLE_LOAD,
+        "load",
+        given={"profiles": {"p_mw": demand}},
+        p_max_mw=1.0,
+        shift_hours=2,
     )
     found = plan(day.problem([heat], price=price, load=demand))
     np.testing.assert_allclose(found.schedule.p_mw.values[16:18, 0], [1.0, 1.0], atol=1e-6)
@@ -292,15 +296,15 @@ from grid.envelope import Envelope
 
 KIND = AssetKind.GENERATOR
 
-def envelope(asset, *, times, dt_h, available_mw=None, demand_mw=None, soc=None, timezone="UTC"):
-    power = np.full(len(times), asset.parameters["p_max_mw"])
+def envelope(asset, conditions):
+    power = np.full(conditions.steps, asset.parameters["p_max_mw"])
     return Envelope(asset.id, asset.kind, asset.element, asset.element_index, 0 * power, power,
-                    cost_cny_per_mwh=-250.0)
+                    0 * power, up_cny_per_mwh=250.0)
 """
 
 
 def test_a_new_type_is_dispatched_without_a_change_here(toy, tmp_path, monkeypatch):
-    """A generator that saves 250 CNY/MWh by standing still: it runs where power costs more."""
+    """A generator whose fuel costs 250 CNY/MWh: it runs where power costs more."""
     (tmp_path / "toy_engine.py").write_text(TOY)
     monkeypatch.setattr(grid.der, "__path__", [*grid.der.__path__, str(tmp_path)])
     monkeypatch.delitem(sys.modules, "grid.der.toy_engine", raising=False)

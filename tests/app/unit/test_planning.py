@@ -151,7 +151,7 @@ def test_a_problem_of_the_tiny_city(city: City, write: Write, now: datetime) -> 
     assert (problem.injections["sgen_p_mw"] == 0.0).all()
     by_asset = {e.asset: e for e in problem.envelopes}
     assert set(by_asset) == {"pv-000", "battery-000"}
-    energy = by_asset["battery-000"].energy
+    energy = by_asset["battery-000"].account
     assert energy is not None
     assert energy.initial_mwh == pytest.approx(0.7 * 2.0)
     # 内蒙古 0.6479 kgCO2/kWh, newest published year.
@@ -187,7 +187,7 @@ def test_a_missing_parameter_or_network_is_named(
 
 def state_of_charge(city: City, horizon: Horizon) -> float | None:
     with city.database.connection() as connection:
-        return planning._states_of_charge(connection, city, horizon).get("battery-000")
+        return planning._states(connection, city, horizon)["battery-000"].get("soc")
 
 
 def test_the_state_of_charge_is_the_one_at_the_end_of_the_step_before(

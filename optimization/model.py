@@ -1,0 +1,118 @@
+"""The dispatch model of a problem as a program with index maps; docs/dispatch.md has the equations.
+
+What depends on the operating point (exchange tangents, network rows, circles of inverters) is not
+in here: optimization/session adds it to the solver that holds the program.
+
+Limits of the exchange and of the network are soft at a price that nothing else reaches: a limit
+that cannot be held becomes a finding instead of an infeasible model. Hard are the bounds of single
+resources; for those with an account Envelope.conflicts decides beforehand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+
+from optimization.devices import Devices, add_devices
+from optimization.exchange import Exchange, add_exchange, add_terms
+from optimization.fleet import Fleet
+from optimization.problem import DispatchProblem
+from optimization.program import Builder, Program
+
+PENALTY_FACTOR = 50.0
+"""Price of breaking a limit, in units of the highest price of the tariff."""
+ABOVE_OTHERS = 3.0
+"""The same in units of the highest price of anything else that can be broken."""
+
+WORDS: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "raised": ("the power limit", "功率上限"),
+        "lowered": ("the power limit", "功率下限"),
+        "content": ("the energy bounds", "能量上下限"),
+        "energy": ("the energy balance of the storage", "储能能量平衡"),
+        "soft bounds": ("the wished-for energy bounds", "期望能量区间"),
+        "bands hold the content": ("the depth of discharge", "放电深度"),
+        "bands give what is lowered": ("the depth of discharge", "放电深度"),
+        "bands change": ("the depth of discharge", "放电深度"),
+        "power only while on": ("the state on or off", "启停状态"),
+        "least power while on": ("the least power while on", "最小出力"),
+        "start": ("the start", "启动"),
+        "stays on": ("the minimum up time", "最短运行时间"),
+        "stays off": ("the minimum down time", "最短停机时间"),
+        "longest run": ("the longest run", "最长连续运行时间"),
+        "starts": ("the number of starts", "启动次数"),
+        "ramp up": ("the ramp upwards", "上爬坡限制"),
+        "ramp down": ("the ramp downwards", "下爬坡限制"),
+        "circle": ("the apparent power of the inverter", "逆变器视在功率"),
+        "import limit": ("the import limit of the substation", "变电站受电上限"),
+        "export limit": ("the export limit of the substation", "变电站外送上限"),
+        "peak": ("the monthly peak", "月度最大需量"),
+        "peak-valley": ("the peak-valley target", "峰谷差目标"),
+        "position": ("the promised exchange", "承诺交换功率"),
+        "change": ("the plan before", "上一计划"),
+        "network": ("a voltage or loading limit of the network", "电网电压或负载率限值"),
+        "exchange": ("the balance of the grid", "电网功率平衡"),
+    }
+)
+"""What binds, in words, by the name of its block; English and Chinese."""
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A built model: the program and where everything stands in it.
+
+    devices, exchange: index maps by class of column. reserves: (held, missing) by product.
+    penalty_cny_per_mwh: the price of breaking a limit of exchange or network.
+    """
+
+    problem: DispatchProblem
+    fleet: Fleet
+    program: Program
+    devices: Devices
+    exchange: Exchange
+    reserves: Mapping[str, tuple[np.ndarray, np.ndarray]]
+    penalty_cny_per_mwh: float
+
+    @property
+    def at_rest_mw(self) -> np.ndarray:
+        """Power when every column is 0, (time, asset)."""
+        return self.fleet.base_mw
+
+
+def build(problem: DispatchProblem, fleet: Fleet | None = None) -> Model:
+    """The model of ``problem`` without what depends on an operating point; see Model."""
+    fleet = fleet or Fleet(problem)
+    builder = Builder()
+    penalty = penalty_cny_per_mwh(fleet)
+    devices = add_devices(builder, fleet)
+    exchange = add_exchange(builder, fleet, penalty)
+    reserves = add_terms(builder, fleet, devices, exchange)
+    return Model(
+        problem=problem,
+        fleet=fleet,
+        program=builder.program(),
+        devices=devices,
+        exchange=exchange,
+        reserves=MappingProxyType(reserves),
+        penalty_cny_per_mwh=penalty,
+    )
+
+
+def penalty_cny_per_mwh(fleet: Fleet) -> float:
+    """A price above all others, for each MW and hour beyond a limit."""
+    problem = fleet.problem
+    tariff = max(
+        1.0,
+        float(np.abs(problem.import_total_cny_per_mwh).max()),
+        float(np.abs(problem.export_total_cny_per_mwh).max()),
+    )
+    others = [c.breach_cny_per_mwh for c in problem.calls]
+    others += [r.breach_cny_per_mw_h + r.price_cny_per_mw_h for r in problem.reserves]
+    for e in fleet.envelopes:
+        others += [float(np.max(e.up_cny_per_mwh)), float(np.max(e.down_cny_per_mwh))]
+        if e.account is not None and e.account.breach_cny_per_mwh is not None:
+            others.append(e.account.breach_cny_per_mwh)
+    return max(PENALTY_FACTOR * tariff, ABOVE_OTHERS * max(others, default=0.0))

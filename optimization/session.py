@@ -1,0 +1,214 @@
+"""A dispatch model held by a solver, and what is added to it on the way to a plan.
+
+The model is handed over once. Exchange tangents, network rows, sides of inverters' circles, prices
+and bounds are edited in place and every solve begins at the basis of the one before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from scipy import sparse
+
+from optimization.devices import SIDES
+from optimization.fleet import Fleet
+from optimization.limitrows import (
+    Limits,
+    all_limits,
+    exchange_rows,
+    limit_rows,
+    no_limits,
+)
+from optimization.model import Model, build
+from optimization.problem import DispatchProblem
+from optimization.program import spread
+from optimization.result import Status
+from optimization.solver import MIP_GAP, Solver
+from optimization.tangents import Tangents, none, together
+
+_SIMULTANEOUS_MW = 1e-6
+_OUTSIDE = 1e-6
+"""Share of sn_mva by which a solution may lie outside a side of the circle."""
+_MOST_SETTLING = 20
+
+
+class Session:
+    """One model in one solver. Steps and resources are those of ``model.problem``."""
+
+    def __init__(
+        self,
+        problem: DispatchProblem,
+        fleet: Fleet | None = None,
+        *,
+        time_limit_s: float = 120.0,
+        mip_gap: float = MIP_GAP,
+    ) -> None:
+        self.model: Model = build(problem, fleet)
+        self.solver = Solver(self.model.program, time_limit_s=time_limit_s, mip_gap=mip_gap)
+        self._forget_rows()
+
+    def _forget_rows(self) -> None:
+        buses = len(self.model.problem.network.buses)
+        self.tangents: Tangents = none(buses)
+        self.tangent_exact = np.zeros(0, dtype=bool)
+        self.tangent_rows = np.zeros(0, dtype=np.int64)
+        self.tangent_effect_mw = np.zeros((0, self.model.fleet.size))
+        self.limits: Limits = no_limits(buses)
+        self.limit_rows = np.zeros(0, dtype=np.int64)
+        self.limit_slack = np.zeros(0, dtype=np.int64)
+        self.limit_effect_mw = np.zeros((0, self.model.fleet.size))
+        self.circle_sides: dict[tuple[int, int, int], int] = {}
+
+    # --- edits ---------------------------------------------------------------------------------
+
+    def set_prices(self, exchange_mw: np.ndarray) -> None:
+        """Prices of import and export for an operating point with this exchange, (time,)."""
+        buy, sell = prices(self.model.problem, exchange_mw)
+        dt_h, exchange = self.model.problem.dt_h, self.model.exchange
+        self.solver.change_costs(exchange.imported, buy * dt_h)
+        self.solver.change_costs(exchange.exported, -sell * dt_h)
+
+    def add_exchange(self, tangents: Tangents, exact: np.ndarray) -> None:
+        """Rows for the exchange around operating points; exact: equations, (row,)."""
+        rows = exchange_rows(self.model, tangents, exact, self._width)
+        handles = self.solver.add_rows(rows.matrix, rows.lower, rows.upper)
+        self.tangents = together([self.tangents, tangents])
+        self.tangent_exact = np.concatenate([self.tangent_exact, exact])
+        self.tangent_rows = np.concatenate([self.tangent_rows, handles])
+        self.tangent_effect_mw = np.vstack([self.tangent_effect_mw, rows.effect_mw])
+
+    def drop_exchange(self, where: np.ndarray) -> None:
+        """Take out the exchange rows of the steps where ``where`` (time,) holds."""
+        gone = where[self.tangents.steps]
+        self.solver.delete_rows(self.tangent_rows[gone])
+        self.tangents = self.tangents.take(~gone)
+        self.tangent_exact = self.tangent_exact[~gone]
+        self.tangent_rows = self.tangent_rows[~gone]
+        self.tangent_effect_mw = self.tangent_effect_mw[~gone]
+
+    def add_limits(self, limits: Limits) -> np.ndarray:
+        """Soft rows for limits of the network; positions of those that some resource can move."""
+        rows, remain = limit_rows(self.model, limits, self._width)
+        count = len(remain)
+        price = self.model.penalty_cny_per_mwh * self.model.problem.dt_h
+        slack = self.solver.add_columns(
+            np.zeros(count), np.full(count, np.inf), np.full(count, price)
+        )
+        matrix = sparse.csr_array(sparse.hstack([rows.matrix, -sparse.eye_array(count)]))
+        handles = self.solver.add_rows(matrix, rows.lower, rows.upper)
+        self.limits = all_limits([self.limits, limits.take(remain)])
+        self.limit_rows = np.concatenate([self.limit_rows, handles])
+        self.limit_slack = np.concatenate([self.limit_slack, slack])
+        self.limit_effect_mw = np.vstack([self.limit_effect_mw, rows.effect_mw])
+        return remain
+
+    # --- solving -------------------------------------------------------------------------------
+
+    def solve(self, timer: Callable[[], float]) -> tuple[Status, float]:
+        """Solve until no resource raises and lowers at once and none leaves its circle.
+
+        With positive prices doing both never pays, and a tiny cost on both decides ties. Where it
+        would pay, the smaller of the two is closed. Returns the status and the seconds it took.
+        """
+        start = timer()
+        for _ in range(_MOST_SETTLING):
+            status = self.solver.run()
+            if status is not Status.OPTIMAL:
+                break
+            closed, cut = self._close_simultaneous(), self._cut_circles()
+            if not closed and not cut:
+                break
+        return status, timer() - start
+
+    def power_mw(self) -> np.ndarray:
+        """Power of each resource in the last solution, (time, asset)."""
+        devices, values = self.model.devices, self.solver.values
+        moved = spread(devices.raised, values, 0.0) - spread(devices.lowered, values, 0.0)
+        power: np.ndarray = self.model.at_rest_mw + moved
+        return power
+
+    def power_mvar(self) -> np.ndarray:
+        """Reactive power of each resource in the last solution, (time, asset)."""
+        devices, values = self.model.devices, self.solver.values
+        chosen = spread(devices.q_raised, values, 0.0) - spread(devices.q_lowered, values, 0.0)
+        power: np.ndarray = self.model.fleet.rest_mvar + chosen
+        return power
+
+    def _close_simultaneous(self) -> bool:
+        devices, values, fleet = self.model.devices, self.solver.values, self.model.fleet
+        exclusive = np.array([e.exclusive for e in fleet.envelopes], dtype=bool)
+        closed = False
+        for up, down, of in (
+            (devices.raised, devices.lowered, exclusive),
+            (devices.q_raised, devices.q_lowered, fleet.has_reactive),
+        ):
+            more, less = spread(up, values, 0.0), spread(down, values, 0.0)
+            both = (np.minimum(more, less) > _SIMULTANEOUS_MW) & of
+            smaller = np.where(more < less, up, down)[both]
+            if smaller.size:
+                self.solver.change_bounds(smaller, np.zeros(smaller.size), np.zeros(smaller.size))
+                closed = True
+        return closed
+
+    def _cut_circles(self) -> bool:
+        """Add the side of the polygon that a solution lies outside of, where it does."""
+        fleet = self.model.fleet
+        if not fleet.has_reactive.any():
+            return False
+        p, q = self.power_mw(), self.power_mvar()
+        size = np.array([e.reactive.sn_mva if e.reactive else np.inf for e in fleet.envelopes])
+        angle = 2 * np.pi / SIDES
+        side = np.round(np.arctan2(q, p) / angle).astype(int) % SIDES
+        reach = np.cos(side * angle) * p + np.sin(side * angle) * q
+        places = [
+            (t, a, int(side[t, a]))
+            for t, a in np.argwhere(reach > size * (1 + _OUTSIDE)).tolist()
+            if (t, a, int(side[t, a])) not in self.circle_sides
+        ]
+        self._add_sides(places)
+        return bool(places)
+
+    def _add_sides(self, places: list[tuple[int, int, int]]) -> None:
+        """cos * p + sin * q <= sn; where p cannot get there, as near as it can."""
+        if not places:
+            return
+        fleet, devices = self.model.fleet, self.model.devices
+        t, a, k = np.array(places, dtype=np.int64).T
+        cos, sin = np.cos(k * 2 * np.pi / SIDES), np.sin(k * 2 * np.pi / SIDES)
+        size = np.array([fleet.envelopes[i].reactive.sn_mva for i in a])
+        nearest = np.minimum(cos * fleet.p_min_mw[t, a], cos * fleet.p_max_mw[t, a])
+        upper = np.maximum(size, nearest) - cos * fleet.base_mw[t, a]
+        row = np.arange(len(places))
+        matrix = sparse.csr_array((len(places), self._width))
+        for columns, value in (
+            (devices.raised, cos),
+            (devices.lowered, -cos),
+            (devices.q_raised, sin),
+            (devices.q_lowered, -sin),
+        ):
+            at = columns[t, a]
+            used = at >= 0
+            matrix = matrix + sparse.csr_array(
+                (value[used], (row[used], at[used])), shape=matrix.shape
+            )
+        handles = self.solver.add_rows(
+            sparse.csr_array(matrix), np.full(len(places), -np.inf), upper
+        )
+        self.circle_sides |= dict(zip(places, handles.tolist(), strict=True))
+
+    @property
+    def _width(self) -> int:
+        return self.solver.width
+
+
+def prices(problem: DispatchProblem, exchange_mw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Prices of import and export for the linear model, (time,).
+
+    Where exporting pays more than importing costs, a linear model would do both at once without
+    end. There the price of the side the operating point stands on counts for both directions.
+    """
+    buy, sell = problem.import_total_cny_per_mwh, problem.export_total_cny_per_mwh
+    crossed = sell > buy
+    one = np.where(exchange_mw >= 0, buy, sell)
+    return np.where(crossed, one, buy), np.where(crossed, one, sell)

@@ -1,0 +1,266 @@
+"""HiGHS kept alive: a program is handed over once, then edited and solved from where it stands.
+
+Rows are named by handles that stay valid when others are deleted; the rows of the program have the
+handles 0, 1, ... in its own order. Columns are never deleted; those added later follow behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import highspy
+import numpy as np
+from scipy import sparse
+
+from optimization.program import Program
+from optimization.result import Status
+
+_STATUS = {
+    highspy.HighsModelStatus.kOptimal: Status.OPTIMAL,
+    highspy.HighsModelStatus.kModelEmpty: Status.OPTIMAL,
+    highspy.HighsModelStatus.kInfeasible: Status.INFEASIBLE,
+    highspy.HighsModelStatus.kUnbounded: Status.UNBOUNDED,
+    highspy.HighsModelStatus.kUnboundedOrInfeasible: Status.INFEASIBLE,
+    highspy.HighsModelStatus.kTimeLimit: Status.TIME_LIMIT,
+}
+MIP_GAP = 1e-4
+"""Relative distance to the bound at which a search over integers ends."""
+
+
+class Solver:
+    """One HiGHS instance that holds one program."""
+
+    def __init__(
+        self, program: Program, *, time_limit_s: float = 120.0, mip_gap: float = MIP_GAP
+    ) -> None:
+        self._highs = highspy.Highs()
+        self._highs.silent()
+        self._option("threads", 1)
+        self._option("time_limit", time_limit_s)
+        self._option("mip_rel_gap", mip_gap)
+        self._option("mip_abs_gap", 1e-6)
+        self._kept: tuple[np.ndarray, np.ndarray, np.ndarray, float] | None = None
+        self._hint: np.ndarray | None = None
+        self.load(program)
+
+    def load(self, program: Program) -> None:
+        """Take another program in place of the one held; the basis is lost."""
+        rows, columns = program.shape
+        matrix = program.matrix
+        self._highs.passModel(
+            columns,
+            rows,
+            matrix.nnz,
+            int(highspy.MatrixFormat.kColwise),
+            int(highspy.ObjSense.kMinimize),
+            program.offset,
+            program.cost,
+            program.lower,
+            program.upper,
+            program.row_lower,
+            program.row_upper,
+            matrix.indptr.astype(np.int32),
+            matrix.indices.astype(np.int32),
+            matrix.data,
+            program.integer.astype(np.int32),
+        )
+        self._handles = np.arange(rows)
+        self._next_handle = rows
+        self._integer = np.flatnonzero(program.integer)
+        self._lower = program.lower.copy()
+        self._upper = program.upper.copy()
+        self._clear()
+
+    # --- edits ---------------------------------------------------------------------------------
+
+    def change_costs(self, columns: np.ndarray, cost: np.ndarray) -> None:
+        """Set the cost of ``columns``."""
+        if columns.size:
+            self._highs.changeColsCost(columns.size, _int(columns), _float(cost, columns.size))
+
+    def change_bounds(self, columns: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> None:
+        """Set the bounds of ``columns``."""
+        if columns.size:
+            self._lower[columns], self._upper[columns] = lower, upper
+            self._send_bounds(columns, self._lower[columns], self._upper[columns])
+
+    def change_sides(self, rows: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> None:
+        """Set the sides of the rows with these handles."""
+        if rows.size:
+            places = _int(self._places(rows))
+            self._highs.changeRowsBounds(
+                rows.size, places, _float(lower, rows.size), _float(upper, rows.size)
+            )
+
+    def add_columns(self, lower: np.ndarray, upper: np.ndarray, cost: np.ndarray) -> np.ndarray:
+        """Continuous columns that stand in no row yet; returns their positions."""
+        count, first = len(lower), self.width
+        if count:
+            empty = np.zeros(0)
+            self._highs.addCols(
+                count, _float(cost, count), _float(lower, count), _float(upper, count),
+                0, np.zeros(count, dtype=np.int32), _int(empty), empty,
+            )  # fmt: skip
+            self._lower = np.concatenate([self._lower, np.broadcast_to(lower, count)])
+            self._upper = np.concatenate([self._upper, np.broadcast_to(upper, count)])
+        return np.arange(first, first + count)
+
+    def add_rows(
+        self, matrix: sparse.csr_array, lower: np.ndarray, upper: np.ndarray
+    ) -> np.ndarray:
+        """Rows over the columns held; returns their handles."""
+        count = matrix.shape[0]
+        if count:
+            self._highs.addRows(
+                count, _float(lower, count), _float(upper, count), matrix.nnz,
+                _int(matrix.indptr), _int(matrix.indices), _float(matrix.data, matrix.nnz),
+            )  # fmt: skip
+        handles = self._next_handle + np.arange(count)
+        self._next_handle += count
+        self._handles = np.concatenate([self._handles, handles])
+        return handles
+
+    def delete_rows(self, rows: Sequence[int] | np.ndarray) -> None:
+        """Take the rows with these handles out."""
+        if len(rows):
+            places = np.sort(self._places(np.asarray(rows)))
+            self._highs.deleteRows(len(places), _int(places))
+            self._handles = np.delete(self._handles, places)
+
+    # --- solving -------------------------------------------------------------------------------
+
+    def run(self) -> Status:
+        """Solve from the last basis.
+
+        With integer columns the duals are those of the linear program in which the integers are
+        held at their values.
+        """
+        self._clear()
+        if not self._integer.size:
+            return self._linear()
+        hint = self._hint
+        if hint is not None:
+            self._highs.setSolution(self._integer.size, _int(self._integer), hint)
+        self._highs.run()
+        status = self._status()
+        if status is not Status.OPTIMAL:
+            return status
+        chosen = np.round(np.asarray(self._highs.getSolution().col_value)[self._integer])
+        self._hint = chosen
+        return self._with_integers_held(chosen)
+
+    def _linear(self) -> Status:
+        self._highs.run()
+        status = self._status()
+        if status is Status.ERROR:  # a basis that leads nowhere: from the beginning, once
+            self._highs.clearSolver()
+            self._highs.run()
+            status = self._status()
+        return status
+
+    def _with_integers_held(self, chosen: np.ndarray) -> Status:
+        bound = self._integer
+        kinds = np.zeros(bound.size, dtype=np.uint8)
+        self._highs.changeColsIntegrality(bound.size, _int(bound), kinds)
+        self._send_bounds(bound, chosen, chosen)
+        status = self._linear()
+        self._solution()
+        self._highs.changeColsIntegrality(bound.size, _int(bound), kinds + 1)
+        self._send_bounds(bound, self._lower[bound], self._upper[bound])
+        return status
+
+    def _status(self) -> Status:
+        return _STATUS.get(self._highs.getModelStatus(), Status.ERROR)
+
+    def _clear(self) -> None:
+        self._kept = None
+
+    def _solution(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
+        if self._kept is None:
+            solution, info = self._highs.getSolution(), self._highs.getInfo()
+            self._kept = (
+                np.asarray(solution.col_value),
+                np.asarray(solution.col_dual),
+                np.asarray(solution.row_dual),
+                float(info.objective_function_value),
+            )
+        return self._kept
+
+    # --- the last solve ------------------------------------------------------------------------
+
+    @property
+    def values(self) -> np.ndarray:
+        """Values of the columns."""
+        return self._solution()[0]
+
+    @property
+    def reduced_costs(self) -> np.ndarray:
+        """Change of the optimum per unit of a column's bound that binds, 0 where none does."""
+        return self._solution()[1]
+
+    def duals(self, rows: np.ndarray) -> np.ndarray:
+        """Change of the optimum per unit of the side of the rows with these handles."""
+        return np.asarray(self._solution()[2][self._places(rows)])
+
+    @property
+    def objective(self) -> float:
+        """Cost of the last solution."""
+        return self._solution()[3]
+
+    @property
+    def width(self) -> int:
+        """The number of columns held."""
+        return len(self._lower)
+
+    @property
+    def iterations(self) -> int:
+        """Simplex iterations of the last linear solve."""
+        return int(self._highs.getInfo().simplex_iteration_count)
+
+    def basis(self) -> tuple[np.ndarray, np.ndarray]:
+        """Status of the columns and of the rows in the order of ``handles``, as integers."""
+        basis = self._highs.getBasis()
+        return (
+            np.array([int(s) for s in basis.col_status], dtype=np.int8),
+            np.array([int(s) for s in basis.row_status], dtype=np.int8),
+        )
+
+    def set_basis(self, columns: np.ndarray, rows: np.ndarray) -> None:
+        """Begin the next solve there; what does not fit together is completed by HiGHS."""
+        basis = highspy.HighsBasis()
+        basis.col_status = [_BASIS[s] for s in columns.tolist()]
+        basis.row_status = [_BASIS[s] for s in rows.tolist()]
+        basis.valid = True
+        basis.alien = True
+        self._highs.setBasis(basis)
+
+    @property
+    def handles(self) -> np.ndarray:
+        """Handles of the rows in the order in which HiGHS holds them."""
+        return self._handles
+
+    @property
+    def highs(self) -> highspy.Highs:
+        """The HiGHS instance itself, for reading (tableau, rays, the model)."""
+        return self._highs
+
+    def _places(self, rows: np.ndarray) -> np.ndarray:
+        return np.searchsorted(self._handles, rows)  # handles only ever grow
+
+    def _send_bounds(self, columns: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> None:
+        size = columns.size
+        self._highs.changeColsBounds(size, _int(columns), _float(lower, size), _float(upper, size))
+
+    def _option(self, name: str, value: object) -> None:
+        self._highs.setOptionValue(name, value)
+
+
+_BASIS = {int(s): s for s in highspy.HighsBasisStatus.__members__.values()}
+
+
+def _int(values: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(values, dtype=np.int32)
+
+
+def _float(values: np.ndarray | float, count: int) -> np.ndarray:
+    return np.ascontiguousarray(np.broadcast_to(values, count), dtype=np.float64)
