@@ -17,6 +17,7 @@ from bench.rolling.foresight import Foresight
 from bench.rolling.window import Period
 from bench.rolling.year import STEPS_PER_DAY, Year
 from grid import powerflow
+from optimization.conduct import conduct
 from optimization.fleet import Fleet
 from optimization.keyfigures import key_figures
 from optimization.planner import plan
@@ -157,7 +158,7 @@ def _priced(true: DispatchProblem, fleet: Fleet, p_mw: np.ndarray, unserved_mwh:
     """What came of these powers on the AC grid; the upstream grid makes up every difference."""
     injections = fleet.injections(p_mw)
     flow = powerflow.run(true.network, injections)
-    figures: KeyFigures = key_figures(true, flow, p_mw)
+    figures: KeyFigures = key_figures(fleet, flow, conduct(fleet, p_mw))
     exchange = (flow["import_mw"] - flow["export_mw"]).values
     days = np.array_split(exchange, max(round(len(exchange) / STEPS_PER_DAY), 1))
     made = float(powerflow.values(true.network, injections, "sgen", "p_mw").sum() * true.dt_h)
