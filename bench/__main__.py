@@ -17,6 +17,7 @@ import re
 import sys
 import time
 from datetime import UTC, datetime
+from itertools import takewhile
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -75,15 +76,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="bench", description=main.__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(names()))
     parser.add_argument("--write", action="store_true", help="renew the sections of those named")
-    named = [a for a in sys.argv[1:] if a not in ("-h", "--help")]  # help comes with all options
-    asked, _ = parser.parse_known_args(named)
-    unknown = sorted(set(asked.names) - set(names()))
+    # Names come first: what settings there are depends on them.
+    named = list(takewhile(lambda a: not a.startswith("-"), sys.argv[1:]))
+    unknown = sorted(set(named) - set(names()))
     if unknown:
         print(
             f"No benchmark {', '.join(unknown)}; there are {', '.join(names())}.", file=sys.stderr
         )
         return 1
-    modules = {n: importlib.import_module(f"bench.{n}_bench") for n in asked.names or names()}
+    modules = {n: importlib.import_module(f"bench.{n}_bench") for n in named or names()}
     for module in modules.values():
         if hasattr(module, "arguments"):
             module.arguments(parser)
