@@ -96,7 +96,7 @@ def _told(job: Job, result: Result) -> list[dict[str, Any]]:
             "reference": result.possible_cny,
             "ratio": _share(result.saved_cny, result.possible_cny),
             "unit": "CNY",
-            "note": f"reference: perfect foresight; {result.plans} plans, one every {every} minutes "
+            "note": f"reference: perfect foresight; {result.plans} plans, one in {every} minutes, "
             f"for {horizon} h, {result.failed} failed, {result.rolling.unserved_mwh:.3f} MWh of "
             "demand unserved",
         }
