@@ -6,13 +6,15 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+PEERS := .venv-peers
+PEERS_STAMP := $(PEERS)/.installed
 export VERDIGRID_HOME ?= $(CURDIR)/.verdigrid
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status test lint bench faults lock system clean
+.PHONY: help up down status test lint bench peers faults lock lock-peers system clean
 
 help: ## Show this list
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(STAMP): requirements.lock pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) is missing; install Python 3.11 (Debian: apt install python3 python3-venv) or name another with make PYTHON=..." >&2; exit 1; }
@@ -43,7 +45,16 @@ lint: $(STAMP) ## ruff, mypy, import-linter
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-bench: $(STAMP) system ## Measure against peers and limits; writes docs/benchmarks.md
+# PyPSA wants another pandas than the project does, so the peers live apart.
+$(PEERS_STAMP): bench/peers.lock
+	@test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
+	@echo "Installing the peers (a minute or two the first time) ..."
+	@$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r bench/peers.lock
+	@touch $@
+
+peers: $(PEERS_STAMP) ## Install the programs that `make bench` compares with
+
+bench: $(STAMP) $(PEERS_STAMP) system ## Measure against peers and limits; writes docs/benchmarks.md
 	@$(BIN)/python -m bench
 
 faults: $(STAMP) system ## Kill everything 200 times and count what is lost; writes docs/faults.md
@@ -56,5 +67,13 @@ lock: ## Make requirements.lock anew from pyproject.toml (pins and hashes only)
 	@rm -rf $(VENV)-lock
 	@! grep -nE '://|^--' requirements.lock
 
+lock-peers: ## Make bench/peers.lock anew from bench/peers.in, with the project's own HiGHS
+	@$(PYTHON) -m venv $(VENV)-lock && $(VENV)-lock/bin/python -m pip install --quiet uv
+	@grep -oE '^highspy==[^ ]+' requirements.lock | $(VENV)-lock/bin/uv pip compile bench/peers.in \
+		--constraints /dev/stdin --generate-hashes --no-emit-index-url --no-header --no-annotate \
+		--python-version 3.11 --upgrade --quiet --output-file bench/peers.lock
+	@rm -rf $(VENV)-lock
+	@! grep -nE '://|^--' bench/peers.lock
+
 clean: ## Remove the virtual environment and caches; the city's data stays
-	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache artifacts
+	@rm -rf $(VENV) $(PEERS) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache artifacts

@@ -34,9 +34,9 @@ def test_the_wheel_lists_exactly_the_packages_there_are() -> None:
     assert sorted(PROJECT["tool"]["mypy"]["packages"]) == PACKAGES
 
 
-def test_the_lock_holds_pins_and_hashes_and_no_address() -> None:
-    lock = (ROOT / "requirements.lock").read_text()
-    for line in lock.splitlines():
+@pytest.mark.parametrize("name", ["requirements.lock", "bench/peers.lock"])
+def test_the_lock_holds_pins_and_hashes_and_no_address(name: str) -> None:
+    for line in (ROOT / name).read_text().splitlines():
         assert re.fullmatch(r"\S+==\S+( ;.*)? \\|    --hash=sha256:[0-9a-f]{64}( \\)?", line), line
 
 
