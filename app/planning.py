@@ -29,7 +29,7 @@ from grid.network import Network
 from grid.network import read as read_network
 from optimization.planner import plan as solve_plan
 from optimization.problem import DispatchProblem
-from optimization.result import Plan, Status
+from optimization.result import Plan
 from store import forecasts, readings, runs, series
 from store.database import Connection
 
@@ -308,7 +308,7 @@ def run_plan(
         plan = solve_plan(problem, progress=progress)
         with city.database.connection() as connection:
             _finish(connection, run_id, plan)
-            if kind == INTRADAY and plan.status is Status.OPTIMAL:
+            if kind == INTRADAY and plan.numbers is not None:
                 runs.supersede(connection, run_id)
     except BaseException as error:  # Ctrl-C at a console too
         with suppress(StoreError), city.database.connection() as connection:
@@ -318,13 +318,14 @@ def run_plan(
 
 
 def _finish(connection: Connection, run_id: int, plan: Plan) -> None:
-    """A plan that is not optimal has a status and findings, but no numbers."""
-    optimal = plan.status is Status.OPTIMAL
+    """A plan that did not come about has a status and findings, but no numbers."""
+    numbers = plan.numbers
     runs.finish(
         connection,
         run_id,
         str(plan.status),
         plan.summary(),
-        plan.schedule if optimal else None,
-        plan.ac if optimal else None,
+        None if numbers is None else numbers.schedule,
+        None if numbers is None else numbers.ac,
+        None if numbers is None else numbers.grounds,
     )
