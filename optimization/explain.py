@@ -6,6 +6,7 @@ prices alone do not carry it, it names what pushes the resource instead.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -86,24 +87,38 @@ class _Text:
 
 
 @dataclass(frozen=True, eq=False)
+class Read:
+    """The grounds of a plan as plain arrays, read once for many sentences."""
+
+    arrays: Mapping[str, np.ndarray]
+    timezone: str
+
+    @classmethod
+    def of(cls, grounds: xr.Dataset) -> Read:
+        """Of a plan, or of a store."""
+        arrays = {str(name): array.values for name, array in grounds.variables.items()}
+        return cls(arrays, str(grounds.attrs["timezone"]))
+
+
+@dataclass(frozen=True, eq=False)
 class Place:
     """One resource at one step of ``grounds``."""
 
-    grounds: xr.Dataset
+    grounds: Read
     a: int
     t: int
 
     def __getitem__(self, name: str) -> float:
         """A number (time, asset) here; 0 where there is none."""
-        return float(np.nan_to_num(self.grounds[name].values[self.t, self.a]))
+        return float(np.nan_to_num(self.grounds.arrays[name][self.t, self.a]))
 
     def fixed(self, name: str) -> float:
         """A number of the resource."""
-        return float(self.grounds[name].values[self.a])
+        return float(self.grounds.arrays[name][self.a])
 
     def said(self, name: str) -> str:
         """A text of the resource."""
-        return str(self.grounds[name].values[self.a])
+        return str(self.grounds.arrays[name][self.a])
 
     @property
     def feeds(self) -> bool:
@@ -114,13 +129,13 @@ class Place:
     def binding(self) -> Limit:
         """The limit that decides here; the one that sets the price where nothing else binds."""
         own = Limit(int(self["binding"]))
-        price = Limit(int(self.grounds["price_limit"].values[self.t]))
+        price = Limit(int(self.grounds.arrays["price_limit"][self.t]))
         return price if own is Limit.PRICE and price not in _SETS_NOTHING else own
 
     def clock(self, step: int | None = None) -> str:
         """The local time of a step, this one's by default."""
-        times = self.grounds["time"].values
-        return _clock(self.grounds, times[self.t if step is None else step])
+        times = self.grounds.arrays["time"]
+        return _clock(self.grounds.timezone, times[self.t if step is None else step])
 
 
 def why(grounds: xr.Dataset, asset: str, t: int) -> Reason:
@@ -128,16 +143,16 @@ def why(grounds: xr.Dataset, asset: str, t: int) -> Reason:
 
     Raises ConfigurationError for an asset or step that the plan does not have.
     """
-    return explained(grounds, asset, t)[0]
+    return explained(Read.of(grounds), asset, t)[0]
 
 
-def explained(grounds: xr.Dataset, asset: str, t: int) -> tuple[Reason, tuple[Claim, ...]]:
+def explained(grounds: Read, asset: str, t: int) -> tuple[Reason, tuple[Claim, ...]]:
     """``why``, with the inequalities that the sentence states."""
-    names = grounds["asset"].values.tolist()
+    names, times = grounds.arrays["asset"].tolist(), grounds.arrays["time"]
     if asset not in names:
         raise ConfigurationError(f"The plan has no resource {asset!r}.")
-    if not 0 <= t < grounds.sizes["time"]:
-        raise ConfigurationError(f"The plan has no step {t}; it has {grounds.sizes['time']}.")
+    if not 0 <= t < len(times):
+        raise ConfigurationError(f"The plan has no step {t}; it has {len(times)}.")
     here = Place(grounds, names.index(asset), t)
     text = _Text()
     if here["raised_mw"] > MOVES_MW:
@@ -148,9 +163,7 @@ def explained(grounds: xr.Dataset, asset: str, t: int) -> tuple[Reason, tuple[Cl
         _resting(here, text)
     _reactive(here, text)
     _reserve(here, text)
-    reason = Reason(
-        asset, from_datetime64(grounds["time"].values[t]), text.en, text.zh, here.binding.label
-    )
+    reason = Reason(asset, from_datetime64(times[t]), text.en, text.zh, here.binding.label)
     return reason, tuple(text.claims)
 
 
@@ -158,7 +171,7 @@ def reasons(grounds: xr.Dataset) -> list[Reason]:
     """The most telling ones: for the resources that gain most, their best steps either way."""
     told: list[tuple[float, Reason]] = []
     count: dict[str, int] = {}
-    gain = _gain(grounds)
+    gain, read = _gain(grounds), Read.of(grounds)
     for a in np.argsort(-np.abs(gain).sum(axis=0), kind="stable").tolist():
         kind = str(grounds["kind"].values[a])
         if count.get(kind, 0) >= MOST_OF_A_KIND.get(kind, MOST_OTHERS):
@@ -169,7 +182,7 @@ def reasons(grounds: xr.Dataset) -> list[Reason]:
             if moved.max() > _NOTABLE_MW:
                 steps.append(int(np.argmax(np.where(moved > MOVES_MW, gain[:, a], -np.inf))))
         for t in steps:
-            told.append((float(gain[t, a]), why(grounds, str(grounds["asset"].values[a]), t)))
+            told.append((float(gain[t, a]), explained(read, str(grounds["asset"].values[a]), t)[0]))
         if steps:
             count[kind] = count.get(kind, 0) + 1
     return [reason for _, reason in sorted(told, key=lambda pair: -pair[0])]
@@ -181,7 +194,7 @@ def price_reason(grounds: xr.Dataset, t: int) -> Reason:
     extra = float(grounds["price_extra_cny_per_mwh"].values[t])
     limit = Limit(int(grounds["price_limit"].values[t]))
     when = grounds["time"].values[t]
-    hour = _clock(grounds, when)
+    hour = _clock(str(grounds.attrs["timezone"]), when)
     en, zh = WORDS[limit]
     if limit is Limit.RESOURCE:
         a = int(grounds["price_asset"].values[t])
@@ -350,7 +363,7 @@ def _curtailed(here: Place, text: _Text, claim: Claim, *, over: bool) -> None:
     network = here["network_cny_per_mwh"]
     element = int(here["binding_element"])
     local = here["local_cny_per_mwh"]
-    price = Limit(int(here.grounds["price_limit"].values[here.t]))
+    price = Limit(int(here.grounds.arrays["price_limit"][here.t]))
     if element >= 0 and local - network > claim.right:
         en, zh = _named(here, element)
         en, zh = f"{en} binds", f"{zh}受限"
@@ -387,7 +400,7 @@ def _avoided(here: Place, text: _Text) -> None:
     if here["raised_mw"] <= MOVES_MW or here.said("kind") not in ("flexible_load", "ev_charger"):
         return
     raised, most, local = (
-        here.grounds[name].values[:, here.a] for name in ("raised_mw", "up_mw", "local_cny_per_mwh")
+        here.grounds.arrays[name][:, here.a] for name in ("raised_mw", "up_mw", "local_cny_per_mwh")
     )
     could = np.flatnonzero(raised < most - MOVES_MW)
     if not could.size:
@@ -436,7 +449,7 @@ def _binds(here: Place, text: _Text) -> None:
 
 
 def _named(here: Place, element: int) -> tuple[str, str]:
-    table, side, index = str(here.grounds["element"].values[element]).split(":")
+    table, side, index = str(here.grounds.arrays["element"][element]).split(":")
     if table == "bus":
         which, which_zh = ("upper", "上限") if side == "max" else ("lower", "下限")
         return f"the {which} voltage limit of bus {index}", f"母线 {index} 电压{which_zh}"
@@ -570,15 +583,14 @@ def _reactive(here: Place, text: _Text) -> None:
 
 
 def _reserve(here: Place, text: _Text) -> None:
-    for name in here.grounds.data_vars:
-        label = str(name)
+    for label in here.grounds.arrays:
         if not (label.startswith("reserve_") and label.endswith("_mw")):
             continue
         held = here[label]
         if held <= _NOTABLE_MW:
             continue
         product = label.removeprefix("reserve_").removesuffix("_mw")
-        worth = float(here.grounds[f"reserve_{product}_cny_per_mw_h"].values[here.t])
+        worth = float(here.grounds.arrays[f"reserve_{product}_cny_per_mw_h"][here.t])
         worth = max(worth, 0.0) + 0.0  # no minus before a zero
         text.add(
             f"; holds {held:.2f} MW of reserve {product}, each worth {worth:.0f} CNY an hour",
@@ -586,6 +598,6 @@ def _reserve(here: Place, text: _Text) -> None:
         )
 
 
-def _clock(grounds: xr.Dataset, when: np.datetime64) -> str:
-    tz = zone(str(grounds.attrs["timezone"]))
+def _clock(timezone: str, when: np.datetime64) -> str:
+    tz = zone(timezone)
     return from_datetime64(when).astimezone(tz).strftime("%H:%M")

@@ -14,7 +14,7 @@ from core.errors import ConfigurationError
 from core.sites import AssetKind
 from grid.envelope import Commitment, EnergyAccount, Envelope, Ramp, Reactive
 from grid.network import read
-from optimization.explain import explained, price_reason, reasons, why
+from optimization.explain import Read, explained, price_reason, reasons, why
 from optimization.limitcodes import WORDS, Limit
 from optimization.planner import plan
 from optimization.result import Status
@@ -60,11 +60,12 @@ def account(steps, **given):
 def assert_true(problem, found):
     """Every device and step: the economics by hand, bounds by the schedule, claims by both."""
     ds, schedule = found.grounds, found.schedule
+    read = Read.of(ds)
     checked = 0
     for a, env in enumerate(problem.envelopes):
         sign = env.fed_sign
         for t in range(problem.steps):
-            reason, claims = explained(ds, env.asset, t)
+            reason, claims = explained(read, env.asset, t)
             assert all(claim.holds for claim in claims), (reason.text_en, claims)
             assert claims or any(
                 words in reason.text_en for words in ("can do nothing", "still runs", "no cheaper",
