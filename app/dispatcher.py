@@ -16,7 +16,6 @@ from core.setpoints import joined
 from core.timeaxis import DAY, floor_to, local_date, local_day, zone
 from grid.network import Network
 from ingest.setpoints import publish
-from optimization.result import Status
 from store import runs, setpoints
 
 log = logging.getLogger(__name__)
@@ -92,7 +91,7 @@ class Dispatcher:
             requested_by=requested_by,
             run_id=run_id,
         )
-        if made.plan.status is not Status.OPTIMAL:
+        if made.plan.numbers is None:
             log.warning(
                 "the plan before this one stays in force",
                 extra={"run": made.run_id, "status": str(made.plan.status)},

@@ -12,7 +12,7 @@ from app.plankinds import FOLLOWED, INTRADAY
 from app.wiring import City
 from core.timeaxis import from_datetime64
 from optimization.problem import DispatchProblem
-from optimization.result import Plan, Status
+from optimization.result import Plan
 from store import runs, setpoints
 from store.database import Connection
 
@@ -29,19 +29,20 @@ def keep(
 ) -> None:
     """Store the result of a run; what it asks of devices waits there to be sent.
 
-    A plan that is not optimal has a status and findings, but no numbers, and asks nothing: the plan
-    before it stays in force. So it does where an operator has to approve this one first.
+    A plan that did not come about has a status and findings, but no numbers, and asks nothing: the
+    plan before it stays in force. So it does where an operator has to approve this one first.
     known_at: city time at which it was made. notes: more for the summary.
     """
-    optimal = plan.status is Status.OPTIMAL
+    numbers = plan.numbers
     parameters = city.site.parameters
-    waits = optimal and kind in FOLLOWED and approval.needed(parameters, kind)
+    waits = numbers is not None and kind in FOLLOWED and approval.needed(parameters, kind)
     summary = {**plan.summary(), **(notes or {})}
-    schedule = with_tariff(plan.schedule, problem) if optimal else None
     state = runs.PROPOSED if waits else str(plan.status)
-    runs.finish(connection, run_id, state, summary, schedule, plan.ac if optimal else None)
-    if not optimal:
+    if numbers is None:
+        runs.finish(connection, run_id, state, summary)
         return
+    schedule = with_tariff(numbers.schedule, problem)
+    runs.finish(connection, run_id, state, summary, schedule, numbers.ac, numbers.grounds)
     if waits:
         first = from_datetime64(problem.times[0])
         runs.propose(connection, run_id, approval.decide_by(parameters, first))
@@ -49,7 +50,7 @@ def keep(
     elif kind == INTRADAY:
         runs.supersede(connection, run_id)
     if waits or kind == INTRADAY:
-        asked = steering.setpoints(problem, plan.schedule, parameters, run_id)
+        asked = steering.setpoints(problem, numbers.schedule, parameters, run_id)
         setpoints.prepare(connection, run_id, asked)
 
 

@@ -68,13 +68,15 @@ def all_limits(parts: list[Limits]) -> Limits:
 class Rows:
     """Rows ready for the solver: matrix (row, column), sides, and who acts on them.
 
-    effect_mw: coefficient of each resource's power as the row has it, (row, asset).
+    effect_mw: coefficient of each resource's power as the row has it, (row, asset). factor: what
+    the tangent was multiplied by to make the row, (row,).
     """
 
     matrix: sparse.csr_array
     lower: np.ndarray
     upper: np.ndarray
     effect_mw: np.ndarray
+    factor: np.ndarray
 
 
 def exchange_rows(model: Model, tangents: Tangents, exact: np.ndarray, width: int) -> Rows:
@@ -95,7 +97,7 @@ def exchange_rows(model: Model, tangents: Tangents, exact: np.ndarray, width: in
             (np.full(len(row), value), (row, at)), shape=(len(tangents), width)
         )
     upper = np.where(exact, right, np.inf)
-    return Rows(sparse.csr_array(moved + net), right, upper, active)
+    return Rows(sparse.csr_array(moved + net), right, upper, active, np.ones(len(row)))
 
 
 def limit_rows(model: Model, limits: Limits, width: int) -> tuple[Rows, np.ndarray]:
@@ -117,7 +119,7 @@ def limit_rows(model: Model, limits: Limits, width: int) -> tuple[Rows, np.ndarr
     steps = tangents.steps[remain]
     matrix = _moved(model, steps, active[remain], reactive[remain], width)
     lower = np.full(len(remain), -np.inf)
-    return Rows(matrix, lower, upper[remain], active[remain]), remain
+    return Rows(matrix, lower, upper[remain], active[remain], factor[remain, 0]), remain
 
 
 def limit_factors(model: Model, limits: Limits) -> np.ndarray:

@@ -1,110 +1,58 @@
-"""What one more MWh drawn at a bus makes a plan emit, exactly, as long as its basis holds.
+"""What one more MWh drawn at a bus costs and emits, by the duals of a plan.
 
-At the optimal basis B the basic columns are x_B = B^-1 (b - N x_N): they follow the sides b of the
-rows, and so do the plan's emissions g @ x, although the plan does not minimise them:
+At an optimum with a basis B of the solver's rows, one more unit on the right side of a row changes
+the basic columns by B^-1 and any linear quantity e of the columns by y = B^-T e_B: for the cost
+these are the duals, for the emissions (import intensity, fuel, hours of running) their duals. One
+more MW drawn at a bus moves the right sides of the exchange tangents and of the network rows of
+its step, so that
 
-    y = B^-T g_B           d(g @ x)/db = y
+    marginal(t, bus) = sum over rows at t of  y * (-d exchange / d fed)      for the exchange
+                                           +  y * (d limit / d fed)          for network limits
 
-y are emission duals as the row duals are cost duals (which are the same with g the costs).
-One more MW drawn at a bus moves the sides of the rows of that step that know the grid, the exchange
-tangents and the limits of the network; a battery or a plant that answers, also at another time, is
-in y. Where the optimum is degenerate, y is the derivative to one of both sides.
+The answer is exact for the basis and with integers held: who would really answer one more MWh. At
+a degenerate optimum several bases answer; then it is that of one of them, and holds for a change
+in one direction. Local marginal prices of energy are the same sum with the duals of the cost
+(Schweppe et al., Spot Pricing of Electricity, 1988); marginal emissions by the same duals: Ruiz
+and Rudkevich, "Analysis of Marginal Carbon Intensities in Constrained Power Networks", HICSS 2010.
 """
 
 from __future__ import annotations
 
-import highspy
 import numpy as np
-import xarray as xr
 
-from core.errors import NotOptimalError
-from optimization.fleet import Fleet
-from optimization.limitrows import limit_factors
-from optimization.model import Model
-from optimization.session import Session
-from optimization.solver import Solver
+from optimization.optimum import Optimum
 
 
-def marginal_kgco2e(row_duals_of_emissions: np.ndarray, effects: np.ndarray) -> np.ndarray:
-    """Emissions per unit of each cause, kgCO2e, (cause,).
+def marginal_kgco2e(found: Optimum) -> np.ndarray:
+    """Emissions of one more MWh drawn at each bus, kgCO2e/MWh, (time, bus).
 
-    row_duals_of_emissions: kgCO2e per unit of the side of a row, (row,). effects: by how much the
-    side of each row moves with one unit of each cause, (row, cause).
+    Buses in the order of Network.buses; those without supply stand at 0. Positive where drawing
+    more emits more; it may exceed the intensity of imports (losses) and fall below 0 (a network
+    limit that lets cleaner power through). NaN where the solver had no basis.
     """
-    total: np.ndarray = row_duals_of_emissions @ effects
-    return total
+    return _at_buses(found, found.tangent_emission_duals, found.limit_emission_duals)
 
 
-def emissions_of_columns(model: Model, width: int) -> np.ndarray:
-    """kgCO2e per unit of each column: imports, fuel by energy and by hour on; (column,).
+def marginal_cny(found: Optimum) -> np.ndarray:
+    """Cost of one more MWh drawn at each bus, CNY/MWh as weighted in the objective, (time, bus)."""
+    return _at_buses(found, found.tangent_duals, found.limit_duals)
 
-    width: columns the solver holds; those added after the model was built emit nothing.
+
+def of_resources(found: Optimum, at_buses: np.ndarray) -> np.ndarray:
+    """What ``marginal_kgco2e`` or ``marginal_cny`` gives where the resources stand, (time, asset).
+
+    The problem's own resources, in the order of its envelopes.
     """
-    problem, fleet, devices = model.problem, model.fleet, model.devices
-    emitted = np.zeros(width)
-    emitted[model.exchange.imported] = problem.kgco2e_per_mwh * problem.dt_h
-    for columns, each in (
-        (devices.raised, fleet.stack(lambda e: e.up_kgco2e_per_mwh)),
-        (devices.on, _running(fleet)),
-    ):
-        there = columns >= 0
-        emitted[columns[there]] = (np.broadcast_to(each, columns.shape) * problem.dt_h)[there]
-    return emitted
+    fleet = found.model.fleet
+    picked: np.ndarray = at_buses[:, fleet.bus_position[: fleet.named]]
+    return picked
 
 
-def _running(fleet: Fleet) -> np.ndarray:
-    return np.array(
-        [e.commitment.running_kgco2e_per_h if e.commitment else 0.0 for e in fleet.envelopes]
-    )
-
-
-def row_duals(solver: Solver, per_column: np.ndarray) -> np.ndarray:
-    """d(per_column @ x)/d(side) of every row at the optimal basis, in the order of its handles.
-
-    Raises NotOptimalError where the solver holds no basis: before it has run, after an edit, and
-    for programs with integers, whose basis belongs to another program by then.
-    """
-    highs, count = solver.highs, len(solver.handles)
-    if solver.has_integers or highs.getModelStatus() != highspy.HighsModelStatus.kOptimal:
-        raise NotOptimalError("The plan has no basis, so that its marginal emissions are unknown.")
-    if not count:
-        return np.zeros(0)
-    status, basic = highs.getBasicVariables()
-    if status != highspy.HighsStatus.kOk or len(basic) != count:
-        raise NotOptimalError("The plan has no basis, so that its marginal emissions are unknown.")
-    costs = np.where(basic >= 0, per_column[np.maximum(basic, 0)], 0.0)
-    status, duals = highs.getBasisTransposeSolve(costs)
-    if status != highspy.HighsStatus.kOk:
-        raise NotOptimalError("The basis of the plan cannot be solved with.")
-    return np.asarray(duals)
-
-
-def marginal_kgco2e_per_mwh(session: Session) -> xr.DataArray:
-    """Marginal emissions of a session's last plan, kgCO2e per MWh drawn, (time, bus).
-
-    Right after ``session.solve`` has found an optimum; see ``row_duals`` for what it raises.
-    """
-    model, solver = session.model, session.solver
-    network, steps = model.problem.network, model.problem.steps
-    duals = row_duals(solver, emissions_of_columns(model, solver.width))
-    values = np.zeros((steps, len(network.buses)))
-    limits = session.limits.tangents
-    for handles, at, effects in (
-        (session.tangent_rows, session.tangents.steps, -session.tangents.per_mw),
-        (
-            session.limit_rows,
-            limits.steps,
-            limit_factors(model, session.limits)[:, None] * limits.per_mw,
-        ),
-    ):
-        own = duals[np.searchsorted(solver.handles, handles)]
-        for step in np.unique(at):
-            here = at == step
-            values[step] += marginal_kgco2e(own[here], effects[here])
-    alive = network.admittance.node_of_bus >= 0
-    return xr.DataArray(
-        np.where(alive, values / model.problem.dt_h, np.nan),
-        dims=("time", "bus"),
-        coords={"time": model.problem.times, "bus": network.buses},
-        attrs={"units": "kgCO2e/MWh"},
-    )
+def _at_buses(found: Optimum, of_exchange: np.ndarray, of_limits: np.ndarray) -> np.ndarray:
+    problem = found.model.problem
+    marginal = np.zeros((problem.steps, len(problem.network.buses)))
+    exchange, limits = found.tangents, found.limits.tangents
+    np.add.at(marginal, exchange.steps, -of_exchange[:, None] * exchange.per_mw)
+    scaled = (of_limits * found.limit_factor)[:, None]
+    np.add.at(marginal, limits.steps, scaled * limits.per_mw)
+    return marginal / problem.dt_h

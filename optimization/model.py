@@ -116,3 +116,22 @@ def penalty_cny_per_mwh(fleet: Fleet) -> float:
         if e.account is not None and e.account.breach_cny_per_mwh is not None:
             others.append(e.account.breach_cny_per_mwh)
     return max(PENALTY_FACTOR * tariff, ABOVE_OTHERS * max(others, default=0.0))
+
+
+def emission_costs(model: Model) -> np.ndarray:
+    """Emissions of one unit of each column of the program, kgCO2e, (column,).
+
+    Those of imports by the intensity of the hour, and of what is raised and of running: as in
+    KeyFigures.emissions_kgco2e.
+    """
+    problem, fleet = model.problem, model.fleet
+    costs = np.zeros(model.program.shape[1])
+    costs[model.exchange.imported] = problem.dt_h * problem.kgco2e_per_mwh
+    running = fleet.stack(lambda e: e.commitment.running_kgco2e_per_h if e.commitment else 0.0)
+    for columns, kg in (
+        (model.devices.raised, fleet.stack(lambda e: e.up_kgco2e_per_mwh)),
+        (model.devices.on, running),
+    ):
+        there = columns >= 0
+        costs[columns[there]] = problem.dt_h * kg[there]
+    return costs

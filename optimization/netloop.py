@@ -17,6 +17,7 @@ from optimization.extract import Solution, solution
 from optimization.fleet import Fleet
 from optimization.keyfigures import count, key_figures, weighted_total
 from optimization.netrows import add_violated
+from optimization.optimum import Optimum, optimum
 from optimization.problem import DispatchProblem
 from optimization.result import KeyFigures, Status
 from optimization.session import Session
@@ -43,6 +44,7 @@ class Outcome:
     flow: xr.Dataset | None = None
     figures: KeyFigures | None = None
     rank: tuple[int, float] = (0, 0.0)
+    optimum: Optimum | None = None
     notes: tuple[Finding, ...] = ()
 
 
@@ -96,7 +98,9 @@ def _outcome(session: Session, number: int, found: Solution, flow: xr.Dataset) -
     done = conduct(fleet, found.p_mw, on=found.on, spilled_mwh=found.spilled_mwh)
     figures = key_figures(fleet, flow, done, found.reserve_mw)
     rank = (figures.violations, weighted_total(fleet, figures, done))
-    return Outcome(Status.OPTIMAL, session, number, 0.0, found, flow, figures, rank)
+    return Outcome(
+        Status.OPTIMAL, session, number, 0.0, found, flow, figures, rank, optimum(session)
+    )
 
 
 def prepare(session: Session, flow: xr.Dataset) -> None:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
 from core.findings import Finding, Severity
 from grid import powerflow
 from optimization import netloop
-from optimization.conduct import conduct
+from optimization.conduct import Conduct, conduct
+from optimization.diagnose import left_open, relaxed
 from optimization.explain import reasons
-from optimization.extract import schedule
+from optimization.extract import Solution, schedule
 from optimization.fleet import Fleet
+from optimization.grounds import grounds
 from optimization.keyfigures import key_figures
 from optimization.problem import DispatchProblem
 from optimization.result import KeyFigures, Numbers, Plan, Status
@@ -31,10 +34,10 @@ def plan(
     """The cheapest schedule that keeps every limit, compared with the uncontrolled day.
 
     session: one that holds this problem already, as rolling has it; None makes one. progress:
-    called with a sentence after each stage. timer: seconds, for build_s and solve_s only. A
-    problem without solution gives a plan whose status says so and whose findings name what
-    conflicts. Raises PowerFlowError when even the uncontrolled day has no power flow,
-    NetworkError when the network cannot be calculated.
+    called with a sentence after each stage. timer: seconds, for build_s and solve_s only. Where
+    resources cannot keep their own limits, the fewest that must give are opened, as far as needed:
+    the plan is RELAXED and Plan.given says which. Raises PowerFlowError when even the
+    uncontrolled day has no power flow, NetworkError when the network cannot be calculated.
     """
     tell = progress or _silent
     fleet = Fleet(problem) if session is None else session.model.fleet
@@ -42,28 +45,37 @@ def plan(
     baseline = key_figures(fleet, uncontrolled, conduct(fleet, fleet.baseline_mw))
     tell(f"Uncontrolled day: {baseline.violations} limits exceeded on the AC grid.")
     conflicts = [f for e in problem.envelopes for f in e.conflicts(problem.dt_h)]
+    impossible = Plan(Status.INFEASIBLE, baseline, uncontrolled, conflicts, 0, 0.0, 0.0)
     if conflicts:
-        return Plan(Status.INFEASIBLE, baseline, uncontrolled, conflicts, 0, 0.0, 0.0)
+        return _relaxed(problem, impossible, tell, timer)
     start = timer()
     if session is None:
         session = Session(problem, fleet)
     netloop.prepare(session, uncontrolled)
     build_s = timer() - start
     outcome = netloop.run(session, timer=timer, progress=tell)
-    if outcome.solution is None or outcome.flow is None or outcome.figures is None:
-        return Plan(
-            outcome.status,
-            baseline,
-            uncontrolled,
-            list(outcome.notes) or [_failed(outcome.status)],
-            outcome.rounds,
-            build_s,
-            outcome.solve_s,
+    if (
+        outcome.optimum is None
+        or outcome.solution is None
+        or outcome.flow is None
+        or outcome.figures is None
+    ):
+        failed = replace(
+            impossible,
+            status=outcome.status,
+            violations=list(outcome.notes) or [_failed(outcome.status)],
+            rounds=outcome.rounds,
+            build_s=build_s,
+            solve_s=outcome.solve_s,
         )
+        if outcome.status is Status.INFEASIBLE:
+            return _relaxed(problem, failed, tell, timer)
+        return failed
     numbers = Numbers(
         schedule=schedule(session, outcome.solution, outcome.flow),
         ac=outcome.flow,
         planned=outcome.figures,
+        grounds=grounds(outcome.optimum),
     )
     return Plan(
         status=Status.OPTIMAL,
@@ -74,9 +86,37 @@ def plan(
         build_s=build_s,
         solve_s=outcome.solve_s,
         numbers=numbers,
-        reasons=reasons(problem, fleet, outcome),
+        reasons=reasons(numbers.grounds),
         notes=[*_crossed(problem), *_drained(problem, baseline)],
+        given=left_open(fleet, outcome.flow, _conduct(fleet, outcome.solution)),
     )
+
+
+def _relaxed(
+    problem: DispatchProblem,
+    impossible: Plan,
+    tell: Callable[[str], None],
+    timer: Callable[[], float],
+) -> Plan:
+    """The plan with the fewest limits opened; ``impossible`` where that is not what is missing."""
+    start = timer()
+    opened, given = relaxed(problem)
+    tell(f"{len(given)} limits must give, found in {timer() - start:.1f} s.")
+    if not given:
+        return impossible
+    found = plan(opened, progress=tell, timer=timer)
+    if found.status is not Status.OPTIMAL:
+        return replace(impossible, given=given)
+    return replace(
+        found,
+        status=Status.RELAXED,
+        violations=[*[g.finding() for g in given], *found.violations],
+        given=[*given, *found.given],
+    )
+
+
+def _conduct(fleet: Fleet, found: Solution) -> Conduct:
+    return conduct(fleet, found.p_mw, on=found.on, spilled_mwh=found.spilled_mwh)
 
 
 def _crossed(problem: DispatchProblem) -> list[Finding]:

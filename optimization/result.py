@@ -7,16 +7,21 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from core.errors import NotOptimalError
-from core.findings import Finding
+from core.findings import Finding, Severity
 
 
 class Status(StrEnum):
-    """How planning ended; only an optimal plan has numbers."""
+    """How planning ended; only an optimal or relaxed plan has numbers.
+
+    Relaxed: optimal after limits were opened that no schedule could keep; Plan.given has them.
+    """
 
     OPTIMAL = "optimal"
+    RELAXED = "relaxed"
     INFEASIBLE = "infeasible"
     UNBOUNDED = "unbounded"
     TIME_LIMIT = "time_limit"
@@ -83,6 +88,31 @@ class Reason:
     binding: str
 
 
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A limit that gives: of which resource or element, by how much at most, when.
+
+    start, end: of the stretch in which it does, UTC; amount in ``unit``. hard: it had to give for
+    the day to have a plan at all; else the plan breaks it because nothing better was found.
+    """
+
+    component: str
+    subject: str
+    limit: str
+    amount: float
+    unit: str
+    start: np.datetime64
+    end: np.datetime64
+    text_en: str
+    text_zh: str
+    hard: bool
+
+    def finding(self) -> Finding:
+        """The same as a finding."""
+        severity = Severity.ERROR
+        return Finding(self.component, self.limit, (self.subject,), self.text_en, severity)
+
+
 @dataclass(frozen=True)
 class Numbers:
     """What only an optimal plan has."""
@@ -90,6 +120,7 @@ class Numbers:
     schedule: xr.Dataset
     ac: xr.Dataset
     planned: KeyFigures
+    grounds: xr.Dataset
 
 
 @dataclass(frozen=True)
@@ -97,7 +128,8 @@ class Plan:
     """The answer to a DispatchProblem.
 
     baseline, baseline_ac: the uncontrolled day. violations: what the plan could not hold (empty
-    is the goal) or, for an infeasible problem, what conflicts. notes: what a reader should know.
+    is the goal) or, for an infeasible problem, what conflicts. given: the same as limits that give,
+    by how much and when. notes: what a reader should know.
     rounds: solves with an AC check each. build_s, solve_s: model building and solver time.
     """
 
@@ -111,6 +143,7 @@ class Plan:
     numbers: Numbers | None = None
     reasons: list[Reason] = field(default_factory=list)
     notes: list[Finding] = field(default_factory=list)
+    given: list[Given] = field(default_factory=list)
 
     @property
     def schedule(self) -> xr.Dataset:
@@ -134,6 +167,11 @@ class Plan:
         """The planned day in numbers."""
         return self._numbers().planned
 
+    @property
+    def grounds(self) -> xr.Dataset:
+        """What decides on every resource and step, as optimization.grounds.grounds returns it."""
+        return self._numbers().grounds
+
     def summary(self) -> dict[str, Any]:
         """Everything but the arrays, as JSON values."""
         summary: dict[str, Any] = {
@@ -146,6 +184,7 @@ class Plan:
             "savings": None,
             "violations": [str(f) for f in self.violations],
             "notes": [str(f) for f in self.notes],
+            "given": [_told(g) for g in self.given],
             "reasons": [{**asdict(r), "ts": r.ts.isoformat()} for r in self.reasons],
         }
         if self.numbers is not None:
@@ -161,6 +200,10 @@ class Plan:
         if self.numbers is None:
             raise NotOptimalError(f"The plan has no numbers: it ended as {self.status}.")
         return self.numbers
+
+
+def _told(given: Given) -> dict[str, Any]:
+    return {**asdict(given), "start": f"{given.start!s:.19}Z", "end": f"{given.end!s:.19}Z"}
 
 
 def _figures(figures: KeyFigures) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from optimization.limitrows import (
     limit_rows,
     no_limits,
 )
-from optimization.model import Model, build
+from optimization.model import Model, build, emission_costs
 from optimization.problem import DispatchProblem
 from optimization.program import spread
 from optimization.result import Status
@@ -58,6 +58,7 @@ class Session:
         self.limit_rows = np.zeros(0, dtype=np.int64)
         self.limit_slack = np.zeros(0, dtype=np.int64)
         self.limit_effect_mw = np.zeros((0, self.model.fleet.size))
+        self.limit_factor = np.zeros(0)
         self.circle_sides: dict[tuple[int, int, int], int] = {}
 
     # --- edits ---------------------------------------------------------------------------------
@@ -101,6 +102,7 @@ class Session:
         self.limit_rows = np.concatenate([self.limit_rows, handles])
         self.limit_slack = np.concatenate([self.limit_slack, slack])
         self.limit_effect_mw = np.vstack([self.limit_effect_mw, rows.effect_mw])
+        self.limit_factor = np.concatenate([self.limit_factor, rows.factor])
         return remain
 
     # --- solving -------------------------------------------------------------------------------
@@ -112,6 +114,7 @@ class Session:
         would pay, the smaller of the two is closed. Returns the status and the seconds it took.
         """
         start = timer()
+        self.solver.follow(emission_costs(self.model))
         for _ in range(_MOST_SETTLING):
             status = self.solver.run()
             if status is not Status.OPTIMAL:

@@ -40,6 +40,8 @@ class Solver:
         self._option("mip_rel_gap", mip_gap)
         self._option("mip_abs_gap", 1e-6)
         self._kept: tuple[np.ndarray, np.ndarray, np.ndarray, float] | None = None
+        self._followed = np.zeros(0)
+        self._followed_duals = np.zeros(0)
         self._hint: np.ndarray | None = None
         self.load(program)
 
@@ -127,6 +129,13 @@ class Solver:
             self._highs.deleteRows(len(places), _int(places))
             self._handles = np.delete(self._handles, places)
 
+    def follow(self, cost: np.ndarray) -> None:
+        """Ask for the duals of another cost of the columns, such as emissions, in every solve.
+
+        Columns added later count nothing. See ``followed_duals``.
+        """
+        self._followed = cost
+
     # --- solving -------------------------------------------------------------------------------
 
     def run(self) -> Status:
@@ -184,6 +193,7 @@ class Solver:
                 np.asarray(solution.row_dual),
                 float(info.objective_function_value),
             )
+            self._followed_duals = self._transposed(self._followed)
         return self._kept
 
     # --- the last solve ------------------------------------------------------------------------
@@ -201,6 +211,14 @@ class Solver:
     def duals(self, rows: np.ndarray) -> np.ndarray:
         """Change of the optimum per unit of the side of the rows with these handles."""
         return np.asarray(self._solution()[2][self._places(rows)])
+
+    def followed_duals(self, rows: np.ndarray) -> np.ndarray:
+        """Change of the cost given to ``follow`` per unit of the side of these rows, (row,).
+
+        With the basis of the last solve and the integers held; NaN where there is no basis.
+        """
+        self._solution()
+        return np.asarray(self._followed_duals[self._places(rows)])
 
     @property
     def objective(self) -> float:
@@ -248,6 +266,21 @@ class Solver:
     def highs(self) -> highspy.Highs:
         """The HiGHS instance itself, for reading (tableau, rays, the model)."""
         return self._highs
+
+    def _transposed(self, cost: np.ndarray) -> np.ndarray:
+        """y with B' y = cost of the basic columns, B the basis: the duals of that cost."""
+        rows = len(self._handles)
+        if not cost.size or not rows:
+            return np.zeros(rows)
+        state, basic = self._highs.getBasicVariables()
+        if state != highspy.HighsStatus.kOk:
+            return np.full(rows, np.nan)
+        basic = np.asarray(basic)
+        inside = (basic >= 0) & (basic < cost.size)
+        right = np.zeros(rows)
+        right[inside] = cost[basic[inside]]
+        state, duals = self._highs.getBasisTransposeSolve(right)
+        return np.asarray(duals) if state == highspy.HighsStatus.kOk else np.full(rows, np.nan)
 
     def _places(self, rows: np.ndarray) -> np.ndarray:
         return np.searchsorted(self._handles, rows)  # handles only ever grow

@@ -27,6 +27,9 @@ OPTIMAL = "optimal"
 """In force, or to be: a plan that needed approval has it."""
 PROPOSED, REFUSED, LAPSED = "proposed", "refused", "lapsed"
 """An optimal plan that needs approval: it waits for it, was refused, or nobody decided in time."""
+WITH_NUMBERS = ("optimal", "relaxed")
+"""States of runs that have a schedule: as asked, or with limits opened that nobody could keep."""
+_GROUNDS = "grounds/"
 _UNFINISHED = ("requested", "running")
 
 
@@ -100,11 +103,13 @@ def finish(
     summary: Mapping[str, Any],
     schedule: xr.Dataset | None = None,
     ac: xr.Dataset | None = None,
+    grounds: xr.Dataset | None = None,
 ) -> None:
     """Stores the result of a run; the same call again changes nothing.
 
-    schedule: variables over (time,) or (time, asset), NaN where there is none. ac: any Dataset of
-    numbers. Raises StoreError when the run does not exist, or has ended with another status.
+    schedule: variables over (time,) or (time, asset), NaN where there is none. ac, grounds: any
+    Datasets of numbers and texts, the power flow and what sentences on the plan need. Raises
+    StoreError when the run does not exist, or has ended with another status.
     """
     if status in _UNFINISHED:
         raise StoreError(f"A run cannot finish as {status!r}.")
@@ -114,10 +119,14 @@ def finish(
     connection.execute(_SQL["clear_fields"], {"id": run_id})
     if schedule is not None:
         _copy_schedule(connection, run_id, schedule)
-    if ac is not None:
-        rows = [{"run_id": run_id, **row} for row in arrayfields.rows(ac)]
-        with connection.cursor() as cursor:
-            cursor.executemany(_SQL["add_field"], rows)
+    for prefix, dataset in (("", ac), (_GROUNDS, grounds)):
+        if dataset is not None:
+            rows = [
+                {**row, "run_id": run_id, "name": prefix + row["name"]}
+                for row in arrayfields.rows(dataset)
+            ]
+            with connection.cursor() as cursor:
+                cursor.executemany(_SQL["add_field"], rows)
 
 
 def fail(connection: Connection, run_id: int, reason: str) -> None:
@@ -191,9 +200,10 @@ def by_id(connection: Connection, run_id: int) -> Run | None:
     return Run(*row) if row else None
 
 
-def latest(connection: Connection, kind: str, status: str = "optimal") -> Run | None:
-    """The newest run of that kind that ended with ``status``."""
-    row = connection.execute(_SQL["latest"], {"kind": kind, "state": status}).fetchone()
+def latest(connection: Connection, kind: str, status: str | None = None) -> Run | None:
+    """The newest run of that kind that ended with ``status``; None: with numbers to follow."""
+    states = list(WITH_NUMBERS) if status is None else [status]
+    row = connection.execute(_SQL["latest"], {"kind": kind, "states": states}).fetchone()
     return Run(*row) if row else None
 
 
@@ -354,7 +364,18 @@ def prune_fields(connection: Connection, kind: str, *, before: datetime) -> int:
 
 def ac(connection: Connection, run_id: int) -> xr.Dataset:
     """The power flow of a run, as it was given to ``finish``; StoreError when it has none."""
-    found = connection.execute(_SQL["fields"], {"id": run_id}).fetchall()
+    found = connection.execute(_SQL["fields"], {"id": run_id, "grounds": False}).fetchall()
     if not found:
         raise StoreError(f"Run {run_id} has no power flow.")
     return arrayfields.dataset(found)
+
+
+def grounds(connection: Connection, run_id: int) -> xr.Dataset:
+    """What decides on each resource and step of a run, as it was given to ``finish``.
+
+    Raises StoreError when the run has none; they go with its power flow (``prune_fields``).
+    """
+    found = connection.execute(_SQL["fields"], {"id": run_id, "grounds": True}).fetchall()
+    if not found:
+        raise StoreError(f"Run {run_id} has no grounds for its reasons.")
+    return arrayfields.dataset([(str(row[0]).removeprefix(_GROUNDS), *row[1:]) for row in found])

@@ -11,6 +11,7 @@ import typer
 
 from app import settings
 from app.commands import decisions
+from app.commands.dispatch_reasons import show_why
 from app.commands.output import AsJson, emit_json, emit_table
 from app.plankinds import WHOLE_DAY
 from app.planning import Horizon, network_of, run_plan
@@ -19,6 +20,7 @@ from app.wiring import City, load_city, open_database
 from core.errors import ConfigurationError
 from core.timeaxis import from_datetime64, local_date, local_day, zone
 from optimization.result import Plan, Status
+from store import runs
 
 FIGURES = (
     ("total_cny", "Cost with wear and carbon", "CNY"),
@@ -49,15 +51,32 @@ def command(
     day: Annotated[
         str, typer.Option(help="City day YYYY-MM-DD; today where it is not given.")
     ] = "",
+    why: Annotated[
+        str, typer.Option(help="Say why this device does what it does, and what limits it.")
+    ] = "",
+    at: Annotated[
+        str, typer.Option(help="With --why: local time HH:MM; where it moves most if not given.")
+    ] = "",
+    run: Annotated[
+        int, typer.Option(help="With --why: a run made before, by its id, instead of a new plan.")
+    ] = 0,
     as_json: AsJson = False,
 ) -> None:
     """Plan a city day, check it on the AC grid and compare it with the uncontrolled day.
 
-    Exit code 2 when the plan is not optimal or limits stay violated.
+    With --why, say why a device does what it does at a time. Exit code 2 when limits had to be
+    opened or stay violated; what must give is printed.
     """
     if context.invoked_subcommand is not None:
         return
     chosen = settings.load()
+    if (at or run) and not why:
+        raise ConfigurationError("--at and --run go with --why.")
+    if run:
+        with open_database(chosen) as database, database.connection() as connection:
+            grounds = runs.grounds(connection, run)
+        show_why(grounds, why, at, as_json=as_json, run_id=run)
+        return
     started = time.monotonic()
     with open_database(chosen) as database:
         city = load_city(database)
@@ -74,7 +93,11 @@ def command(
     plan = made.plan
     clean = plan.status is Status.OPTIMAL and not plan.violations
     seconds = time.monotonic() - started
-    if as_json:
+    if why and plan.numbers is not None:
+        show_why(
+            plan.grounds, why, at, as_json=as_json, run_id=made.run_id, status=str(plan.status)
+        )
+    elif as_json:
         emit_json(
             {
                 "run_id": made.run_id,
@@ -134,6 +157,8 @@ def _show(plan: Plan, horizon: Horizon, city: City, seconds: float) -> None:
     verdict = "clean" if not plan.violations else f"{len(plan.violations)} limits cannot be held"
     if plan.numbers is None:
         verdict = "impossible without a plan"
+    elif plan.status is Status.RELAXED:
+        verdict = f"with {sum(given.hard for given in plan.given)} limits opened, {verdict}"
     console.print(
         f"Status {plan.status}, AC check {verdict}, {plan.rounds} rounds, {seconds:.1f} s."
     )
@@ -143,7 +168,19 @@ def _show(plan: Plan, horizon: Horizon, city: City, seconds: float) -> None:
         console.print(
             f"Marginal price of a step: {low:.0f} to {high:.0f} CNY/MWh (--json has all)."
         )
+    if plan.given:
+        hard = sum(given.hard for given in plan.given)
+        emit_table(
+            "What must give" if hard else "What gives",
+            ("limit of", "by", "unit", "from", "to", "what"),
+            [
+                (g.subject, g.amount, g.unit, from_datetime64(g.start), from_datetime64(g.end),
+                 g.text_en)
+                for g in plan.given
+            ],
+        )  # fmt: skip
     for finding in plan.violations:
-        console.print(f"  {finding}", markup=False)
+        if not any(given.text_en == finding.message for given in plan.given):
+            console.print(f"  {finding}", markup=False)
     for reason in plan.reasons[:8]:
         console.print(f"  {reason.asset}: {reason.text_en}", markup=False)

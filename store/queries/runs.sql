@@ -40,7 +40,7 @@ FROM run WHERE id = %(id)s;
 
 -- name: latest
 SELECT id, kind, state, requested_by, requested_at, finished_at, city_at, summary, reason
-FROM run WHERE kind = %(kind)s AND state = %(state)s ORDER BY id DESC LIMIT 1;
+FROM run WHERE kind = %(kind)s AND state = ANY(%(states)s) ORDER BY id DESC LIMIT 1;
 
 -- name: recent
 SELECT id, kind, state, requested_by, requested_at, finished_at, city_at, summary, reason
@@ -73,7 +73,7 @@ WITH lapsed AS (
         d.decide_by < %(city_at)s
         OR EXISTS (
             SELECT FROM run newer
-            WHERE newer.kind = r.kind AND newer.id > r.id AND newer.state IN ('proposed', 'optimal')
+            WHERE newer.kind = r.kind AND newer.id > r.id AND newer.state IN ('proposed', 'optimal', 'relaxed')
         )
     )
     RETURNING d.run_id, d.decide_by < %(city_at)s AS late
@@ -98,7 +98,8 @@ SELECT layout FROM run WHERE id = %(id)s;
 SELECT asset, variable, ts, value FROM schedule WHERE run_id = %(id)s;
 
 -- name: fields
-SELECT name, coordinate, dims, shape, dtype, attrs, data FROM run_field WHERE run_id = %(id)s
+SELECT name, coordinate, dims, shape, dtype, attrs, data FROM run_field
+WHERE run_id = %(id)s AND starts_with(name, 'grounds/') = %(grounds)s
 ORDER BY name;
 
 -- name: abandon
@@ -120,7 +121,7 @@ WHERE newer.id = %(id)s AND earlier.kind = newer.kind AND earlier.id < newer.id
 -- name: in_force
 SELECT s.asset, s.variable, s.ts, s.value
 FROM run r JOIN schedule s ON s.run_id = r.id LEFT JOIN run_decision d ON d.run_id = r.id
-WHERE r.kind = %(kind)s AND r.state = 'optimal'
+WHERE r.kind = %(kind)s AND r.state IN ('optimal', 'relaxed')
     AND r.city_at > %(start)s - interval '3 days' AND r.city_at < %(end)s
     AND s.ts >= %(start)s AND s.ts < %(end)s AND s.ts >= coalesce(d.city_at, r.city_at)
     AND (s.asset = '' OR %(assets)s::text[] IS NULL OR s.asset = ANY(%(assets)s::text[]))

@@ -6,7 +6,7 @@ ON CONFLICT (run_id, asset) DO NOTHING;
 -- name: due
 -- Of plans in force the newest that has something to send; what older ones have left is overtaken.
 SELECT max(s.run_id) FROM setpoint s JOIN run r ON r.id = s.run_id
-WHERE s.status IN ('prepared', 'sending') AND r.state = 'optimal'
+WHERE s.status IN ('prepared', 'sending') AND r.state IN ('optimal', 'relaxed')
     AND NOT EXISTS (
         SELECT FROM setpoint later
         WHERE later.run_id > s.run_id AND later.status NOT IN ('prepared', 'sending')

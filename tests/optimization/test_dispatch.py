@@ -239,17 +239,27 @@ def test_where_export_pays_more_than_import_costs(toy):
     assert found.planned.total_cny <= found.baseline.total_cny + 1e-6
 
 
-def test_a_conflict_is_explained_and_numbers_are_refused(toy):
+def test_a_conflict_is_explained_and_gives_way(toy):
+    """Too full to be emptied in time: the bound gives as far as it must, and there is a plan."""
     day = toy(4)
     problem = day.problem([day.battery(soc=0.0, soc_end=1.0, p_max_mw=0.1)], price=100.0)
     found = plan(problem)
-    assert found.status is Status.INFEASIBLE
+    assert found.status is Status.RELAXED
     (finding,) = found.violations
     assert (finding.component, finding.ids) == ("battery", ("battery-0",))
-    for name in ("schedule", "ac", "planned"):
+    (given,) = found.given
+    assert given.limit == "most_energy"
+    assert given.amount == pytest.approx(1.0 - 0.1 / 0.95, abs=1e-3)
+    np.testing.assert_allclose(found.schedule.p_mw.values[:, 0], -0.1, atol=1e-4)
+
+
+def test_numbers_are_refused_where_there_are_none(toy):
+    found = plan(toy(2).problem([], price=100.0, load=1.0))
+    nothing = replace(found, status=Status.INFEASIBLE, numbers=None)
+    for name in ("schedule", "ac", "planned", "grounds"):
         with pytest.raises(NotOptimalError, match="infeasible"):
-            getattr(found, name)
-    summary = json.loads(json.dumps(found.summary()))
+            getattr(nothing, name)
+    summary = json.loads(json.dumps(nothing.summary()))
     assert summary["status"] == "infeasible"
     assert summary["planned"] is None
 
@@ -279,7 +289,7 @@ def test_shifted_loads_take_all_their_energy_where_it_is_cheap(toy):
     )
     found = plan(day.problem([heat], price=price, load=demand))
     np.testing.assert_allclose(found.schedule.p_mw.values[16:18, 0], [1.0, 1.0], atol=1e-6)
-    assert "instead of at" in found.reasons[0].text_en
+    assert "at 900 CNY/MWh is avoided" in found.reasons[0].text_en
 
 
 def test_free_energy_goes_in_early(toy):

@@ -98,3 +98,28 @@ def test_runs_of_a_killed_scheduler_are_closed_and_a_consoles_are_not(
     assert (closed.state, closed.reason) == ("failed", "It ended before it was done.")
     assert kept is not None
     assert kept.state == "running"
+
+
+def test_grounds_stand_beside_the_power_flow_and_a_relaxed_plan_is_followed(
+    connection: psycopg.Connection,
+) -> None:
+    run_id = runs.start(connection, "intraday", "schedule", START - HOUR)
+    schedule = plan(START, 1.0)
+    grounds = xr.Dataset(
+        {
+            "binding": (("time", "asset"), np.full((16, 2), 3, dtype=np.int8)),
+            "kind": ("asset", ["battery", "pv"]),
+            "element": ("element", np.array([], dtype=np.str_)),
+        },
+        coords={"time": schedule.time.to_numpy(), "asset": ["battery-000", "battery-001"]},
+        attrs={"timezone": "Asia/Shanghai", "limits": {"3": ["most_energy", "full", "满"]}},
+    )
+    runs.finish(connection, run_id, "relaxed", {}, schedule, schedule, grounds)
+    xr.testing.assert_identical(runs.grounds(connection, run_id), grounds)
+    assert set(runs.ac(connection, run_id).data_vars) == {"p_mw", "import_mw"}
+    newest = runs.latest(connection, "intraday")
+    assert newest is not None
+    assert newest.id == run_id
+    assert runs.latest(connection, "intraday", "optimal") is None
+    followed = runs.in_force(connection, "intraday", START, START + HOUR)
+    assert followed["p_mw"].to_numpy().tolist() == [[1.0, 1.0]] * 4

@@ -291,7 +291,7 @@ def test_a_dispatch_is_compared_with_the_uncontrolled_day(
     assert "AC check clean" in shown.err
 
 
-def test_a_dispatch_without_solution_says_so_and_ends_with_2(
+def test_a_dispatch_that_must_open_limits_says_which_and_ends_with_2(
     run: Run,
     installed: City,
     with_site: Callable[..., City],
@@ -301,10 +301,34 @@ def test_a_dispatch_without_solution_says_so_and_ends_with_2(
     with_site(assets=tuple(replace(a, parameters=full) if "battery" in a.id else a for a in given))
     said = run("dispatch", "--json")
     assert said.code == 2, said.err
-    assert json.loads(said.out)["status"] == "infeasible"
+    told = json.loads(said.out)
+    assert told["status"] == "relaxed"
+    assert told["planned"] is not None
+    assert {g["limit"] for g in told["given"] if g["hard"]} == {"least_energy"}
     shown = run("dispatch")
     assert shown.code == 2
-    assert "Status infeasible" in shown.err
+    assert "Status relaxed" in shown.err
+    assert "What must give" in shown.out
+    assert "no schedule keeps it" in shown.out
+
+
+def test_a_dispatch_says_why(run: Run, installed: City) -> None:
+    battery = next(a.id for a in installed.site.assets if "battery" in a.id)
+    said = run("dispatch", "--day", "2026-06-24", "--why", battery, "--at", "02:00", "--json")
+    told = json.loads(said.out)
+    assert told["why"]["asset"] == battery
+    assert "at 02:00" in told["why"]["text_en"]
+    assert "02:00" in told["why"]["text_zh"]
+    assert len(told["why"]["steps"]) == 96
+    kept = run("dispatch", "--why", battery, "--at", "02:00", "--run", str(told["run_id"]))
+    assert kept.code == 0
+    assert told["why"]["text_en"] in kept.err
+    assert "What decides on" in kept.out
+    assert (
+        "no device 'nobody'"
+        in run("dispatch", "--why", "nobody", "--run", str(told["run_id"])).sentence
+    )
+    assert run("dispatch", "--at", "02:00").sentence == "--at and --run go with --why."
 
 
 def test_a_plan_is_approved_or_refused_once(installed: City, run: Run, now: datetime) -> None:
