@@ -17,6 +17,7 @@ from typing import Any
 from bench.rolling.simulate import Result, simulate
 from bench.rolling.window import Period
 from bench.rolling.year import STEPS_PER_DAY, load
+from optimization.rolling import Rolling
 
 WORTH_A_SHARE_CNY = 100.0
 FIRST_DAY = {"winter": 38, "summer": 171}
@@ -56,6 +57,7 @@ def _run(job: Job) -> Result:
         Period(first, first + days * STEPS_PER_DAY),
         every=every // 15,
         horizon=horizon * 4,
+        planner=Rolling().plan,
         tell=tell,
     )
 
