@@ -157,7 +157,8 @@ class Outlook:
         t, s = np.ogrid[: self.steps, : self.size]
         low, high = self.values[t, s, segment], self.values[t, s, segment + 1]
         share = (score - known[segment]) / (known[segment + 1] - known[segment])
-        return np.clip(low + share * (high - low), self.lower, self.upper)
+        value: np.ndarray = np.clip(low + share * (high - low), self.lower, self.upper)
+        return value
 
     def at_level(self, level: float | np.ndarray) -> np.ndarray:
         """Quantiles at ``level``, a number or one for each series; (time, series)."""

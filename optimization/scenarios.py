@@ -99,7 +99,8 @@ def _distances(points: np.ndarray) -> np.ndarray:
     square = np.einsum("kn,kn->k", points, points)
     between = square[:, None] + square[None, :] - 2.0 * points @ points.T
     np.fill_diagonal(between, 0.0)
-    return np.sqrt(np.maximum(between, 0.0))
+    distance: np.ndarray = np.sqrt(np.maximum(between, 0.0))
+    return distance
 
 
 def _root(covariance: np.ndarray) -> np.ndarray:
