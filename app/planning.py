@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from app import keys
+from app import keys, risk
 from app.plankinds import DAY_AHEAD, INTRADAY
 from app.tariffs import import_price, number
 from app.wiring import City
@@ -27,7 +28,6 @@ from grid import der
 from grid.envelope import Envelope
 from grid.network import Network
 from grid.network import read as read_network
-from optimization.planner import plan as solve_plan
 from optimization.problem import DispatchProblem
 from optimization.result import Plan, Status
 from store import forecasts, readings, runs, series
@@ -55,6 +55,7 @@ class Made:
     run_id: int
     problem: DispatchProblem
     plan: Plan
+    about_risk: dict[str, Any] = field(default_factory=dict)
 
 
 def network_of(city: City) -> Network:
@@ -296,35 +297,44 @@ def run_plan(
     kind: str,
     requested_by: str,
     run_id: int | None = None,
+    taking: risk.Risk | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Made:
-    """Plan ``horizon`` and store the run. A failure is stored and raised."""
+    """Plan ``horizon`` and store the run. A failure is stored and raised.
+
+    taking: how forecast errors count; None as the city's parameters say.
+    """
     if run_id is None:
         with city.database.connection() as connection:
             run_id = runs.start(connection, kind, requested_by, horizon.known_at)
     try:
         with city.database.connection() as connection:
             problem = assemble(connection, city, network, horizon)
-        plan = solve_plan(problem, progress=progress)
+            taking = risk.of_city(city.site.parameters) if taking is None else taking
+            certain = taking.kind is risk.RiskKind.NONE
+            ahead = None if certain else risk.outlook(connection, city, horizon.known_at, problem)
+        seed = int(horizon.known_at.timestamp())
+        made = risk.plan(problem, ahead, taking, kind=kind, seed=seed, progress=progress)
+        plan = made.plan
         with city.database.connection() as connection:
-            _finish(connection, run_id, plan)
+            _finish(connection, run_id, plan, made.about)
             if kind == INTRADAY and plan.status is Status.OPTIMAL:
                 runs.supersede(connection, run_id)
     except BaseException as error:  # Ctrl-C at a console too
         with suppress(StoreError), city.database.connection() as connection:
             runs.fail(connection, run_id, f"{type(error).__name__}: {error}")
         raise
-    return Made(run_id, problem, plan)
+    return Made(run_id, problem, plan, made.about)
 
 
-def _finish(connection: Connection, run_id: int, plan: Plan) -> None:
+def _finish(connection: Connection, run_id: int, plan: Plan, about_risk: dict[str, Any]) -> None:
     """A plan that is not optimal has a status and findings, but no numbers."""
     optimal = plan.status is Status.OPTIMAL
     runs.finish(
         connection,
         run_id,
         str(plan.status),
-        plan.summary(),
+        {**plan.summary(), "risk": about_risk},
         plan.schedule if optimal else None,
         plan.ac if optimal else None,
     )

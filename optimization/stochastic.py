@@ -43,6 +43,8 @@ from optimization.solver import Solver
 from optimization.terms import Position
 
 MOST_ROUNDS = 4
+ENOUGH_ROUNDS = 2
+"""From here on clean AC checks are enough, however close the losses are met."""
 _MOST_SETTLING = 10
 
 
@@ -158,10 +160,7 @@ def plan(
     known = Session(mean)
     for_mean = plan_one(mean, session=known, progress=tell, timer=timer)
     if for_mean.status is not Status.OPTIMAL:
-        none = np.full(len(scenarios), np.nan)
-        return StochasticPlan(
-            for_mean, scenarios, measure, none, np.zeros(len(scenarios), dtype=int), 0, 0.0
-        )
+        return _failed(for_mean, scenarios, measure)
     models = [build(realised(problem, outlook, course)) for course in scenarios.power_mw]
     start = timer()
     tree = _Tree(models, scenarios.probability, stage, measure, known)
@@ -271,7 +270,8 @@ class _Tree:
                 f"Round {number} of {len(checks)} scenarios: {broken.sum()} limits exceeded on "
                 "their AC grids."
             )
-            if (not broken.any() and close) or number == MOST_ROUNDS:
+            clean = not broken.any() and (close or number >= ENOUGH_ROUNDS)
+            if clean or number == MOST_ROUNDS:
                 break
             for check in checks:
                 check.refine()
