@@ -1,149 +1,218 @@
-"""Dispatch and AC check on the SimBench city day 2016-06-20, with their peers in the same run."""
+"""Dispatch beside its peers: the same linear program everywhere, then a day on the AC grid.
+
+The fleet of bench/peers/case.py is solved by PyPSA, linopy and Pyomo, each in a process of its
+own, and by our own model; one function prices all schedules. The day is 2016-06-20 of SimBench's
+1-MV-semiurb--2-sw with all its DERs.
+"""
 
 from __future__ import annotations
 
+import argparse
+import statistics
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
-import highspy
 import numpy as np
-import pandapower
+import pandas as pd
 import simbench
-import xarray as xr
 from pandapower.control import ConstControl
 from pandapower.timeseries import DFData, OutputWriter, run_timeseries
 
-from core.sites import Asset, AssetKind
+from bench import fleetcase
+from bench.peers import run
+from bench.peers.case import WARM_UP_DEVICES, Case, cost_cny, excess, make
+from bench.rolling.window import Period, truth
+from bench.rolling.year import CODE, STEPS_PER_DAY, Year, load
 from grid import powerflow
-from grid.der import Conditions, envelope_of
-from grid.envelope import Envelope
-from grid.network import Network, read
-from optimization import netloop
+from grid.network import Network
 from optimization.planner import plan
-from optimization.problem import DispatchProblem
+from optimization.result import Status
 from optimization.session import Session
+from optimization.tangents import Tangents
 
-CODE = "1-MV-semiurb--2-sw"
-FIRST = 171 * 96
-STEPS = 96
-PLANTS = {"PV_MV": AssetKind.PV, "lv_RES": AssetKind.PV, "Wind_MV": AssetKind.WIND}
-
-
-def rows() -> list[dict[str, Any]]:
-    """Figures with keys figure, ours, reference, ratio, unit, note; about half a minute."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        net = simbench.get_simbench_net(CODE)
-        profiles = simbench.get_absolute_values(net, profiles_instead_of_study_cases=True)
-    day = {
-        key: frame.iloc[FIRST : FIRST + STEPS].reset_index(drop=True)
-        for key, frame in profiles.items()
-        if frame.shape[1]
-    }
-    network = read(pandapower.to_json(net))
-    problem = _problem(network, net, day)
-    return [*_dispatch(problem), _ac_check(network, net, day, problem.injections)]
+SMALL, LARGE = 100, 1000
+FIRST = 171 * STEPS_PER_DAY
+PLAN_LIMIT_S = 20.0
+FEASIBLE = 1e-6
+"""MW or MWh by which a schedule may break a constraint; HiGHS itself allows 1e-7."""
 
 
-def _dispatch(problem: DispatchProblem) -> list[dict[str, Any]]:
-    flow = powerflow.run(problem.network, problem.injections)
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """How often what is timed is repeated."""
+    parser.add_argument("--repeat", type=int, default=3, help="solves of each; medians are told")
 
-    def make() -> Session:
-        session = Session(problem)
-        netloop.prepare(session, flow)
-        return session
 
-    build_s, session = _timed(make)
-    bare = highspy.Highs()
-    bare.silent()
-    bare.setOptionValue("threads", 1)
-    bare.passModel(session.solver.highs.getLp())
-    bare_s, _ = _timed(bare.run)
-    solve_s, _ = _timed(lambda: session.solve(time.perf_counter))
-    plan_s, found = _timed(lambda: plan(problem))
-    size = f"{len(problem.envelopes)} resources, {problem.steps} steps"
-    clean = f"{found.rounds} rounds, {len(found.violations)} violations left"
-    alone = "reference: HiGHS alone on the same LP, cold"
+def rows(asked: argparse.Namespace) -> list[dict[str, Any]]:
+    """Figures with keys figure, ours, reference, ratio, unit, note; about three minutes."""
+    year = load()
     return [
-        _row("dispatch: build the model", build_s, bare_s, "s", f"{size}; {alone}"),
-        _row("dispatch: first solve", solve_s, bare_s, "s", alone),
-        _row("dispatch: whole plan with AC checks", plan_s, bare_s, "s", f"{clean}; {alone}"),
+        *_programs(asked.repeat),
+        _day(year),
+        _ac_check(year),
     ]
 
 
-def _ac_check(network: Network, net: Any, day: dict, injections: xr.Dataset) -> dict[str, Any]:
+# --- the same linear program ----------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Solved:
+    """What one way of solving a case gave; build_s: model built and in the solver."""
+
+    cost_cny: float
+    excess: float
+    build_s: float
+    total_s: float
+
+
+def _programs(repeat: int) -> list[dict[str, Any]]:
+    told = []
+    for devices in (SMALL, LARGE):
+        case = make(devices)
+        ours = _ours(case, repeat)
+        linopy = _peer("linopy", case, repeat)
+        told += [
+            _cost(devices, ours, _peer("pypsa", case, 1), "PyPSA"),
+            _cost(devices, ours, linopy, "linopy"),
+        ]
+    pyomo = _peer("pyomo", case, 1)
+    size = f"{LARGE:,} devices, {case.steps} steps"
+    return [
+        *told,
+        _cost(LARGE, ours, pyomo, "Pyomo appsi"),
+        _row(
+            f"dispatch LP, {LARGE:,} devices: build and load",
+            ours.build_s,
+            pyomo.build_s,
+            "s",
+            f"{size}; from arrays to a loaded solver; reference: Pyomo appsi_highs, written for "
+            "speed; goal: 0.05",
+        ),
+        _row(
+            f"dispatch LP, {LARGE:,} devices: build and solve",
+            ours.total_s,
+            linopy.total_s,
+            "s",
+            f"{size}; both HiGHS of one version, one thread, its own choice of method; reference: "
+            "linopy, vectorised, direct; goal: 1",
+        ),
+    ]
+
+
+def _cost(devices: int, ours: Solved, theirs: Solved, name: str) -> dict[str, Any]:
+    apart = abs(ours.cost_cny - theirs.cost_cny) / abs(theirs.cost_cny)
+    return _row(
+        f"dispatch LP, {devices:,} devices: cost of the best schedule",
+        ours.cost_cny,
+        theirs.cost_cny,
+        "CNY",
+        f"reference: {name}; apart by {apart:.1e} of it, goal: 1e-6; no constraint broken by more "
+        f"than {max(ours.excess, theirs.excess):.0e} MW or MWh",
+    )
+
+
+def _peer(side: str, case: Case, repeat: int) -> Solved:
+    found, figures = run.solve(side, case, repeat=repeat)
+    return _feasible(
+        side,
+        Solved(cost_cny(case, found), excess(case, found), figures["build_s"], figures["total_s"]),
+    )
+
+
+def _ours(case: Case, repeat: int) -> Solved:
+    small = make(WARM_UP_DEVICES)
+    _solve(small, fleetcase.network(small))  # what is loaded at the first use
+    net = fleetcase.network(case)
+    times = []
+    for _ in range(repeat):
+        session, build_s, total_s = _solve(case, net)
+        times.append((build_s, total_s))
+    found = fleetcase.schedule(case, session)
+    build_s, total_s = (statistics.median(column) for column in zip(*times, strict=True))
+    return _feasible("ours", Solved(cost_cny(case, found), excess(case, found), build_s, total_s))
+
+
+def _solve(case: Case, net: Network) -> tuple[Session, float, float]:
+    """From the case's arrays to the optimum; reading the network, which no peer has, is left out.
+
+    The exchange is what the buses draw, to the last MW: without losses one tangent is exact.
+    """
+    start = time.perf_counter()
+    session = Session(fleetcase.problem(case, net))
+    buses = len(net.buses)
+    copper = Tangents(
+        np.arange(case.steps),
+        np.zeros(case.steps),
+        np.full((case.steps, buses), -1.0),
+        np.zeros((case.steps, buses)),
+    )
+    session.set_prices(case.base_mw)
+    session.add_exchange(copper, np.zeros(case.steps, dtype=bool))
+    build_s = time.perf_counter() - start
+    status, _ = session.solve(time.perf_counter)
+    total_s = time.perf_counter() - start
+    if status is not Status.OPTIMAL:
+        raise RuntimeError(f"Our own model ended as {status}.")
+    return session, build_s, total_s
+
+
+def _feasible(name: str, solved: Solved) -> Solved:
+    if solved.excess > FEASIBLE:
+        raise RuntimeError(f"The schedule of {name} breaks a constraint by {solved.excess:.1e}.")
+    return solved
+
+
+# --- a day on the AC grid -------------------------------------------------------------------
+
+
+def _day(year: Year) -> dict[str, Any]:
+    problem = truth(year, Period(FIRST, FIRST + STEPS_PER_DAY))
+    seconds, found = _timed(lambda: plan(problem))
+    assert found.numbers is not None
+    return _row(
+        f"day-ahead plan of {CODE}",
+        seconds,
+        PLAN_LIMIT_S,
+        "s",
+        f"{len(problem.envelopes)} DERs, {problem.steps} steps, {found.rounds} rounds with AC "
+        f"checks, {found.planned.violations} violations left (uncontrolled: "
+        f"{found.baseline.violations}), built in {found.build_s:.2f} s, solved in "
+        f"{found.solve_s:.2f} s; reference: the limit",
+    )
+
+
+def _ac_check(year: Year) -> dict[str, Any]:
+    network, injections = year.network, year.injections(FIRST, FIRST + STEPS_PER_DAY)
     powerflow.run(network, injections)  # converts the network once
     repeats = 10
     ours_s, _ = _timed(lambda: [powerflow.run(network, injections) for _ in range(repeats)])
-    for (table, column), frame in day.items():
-        ConstControl(
-            net, table, column, element_index=frame.columns.tolist(),
-            data_source=DFData(frame), profile_name=frame.columns.tolist(),
-        )  # fmt: skip
-    writer = OutputWriter(net, time_steps=range(STEPS), output_path=None)
-    for table, column in (("res_bus", "vm_pu"), ("res_line", "loading_percent")):
-        writer.log_variable(table, column)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        theirs_s, _ = _timed(lambda: run_timeseries(net, time_steps=range(STEPS), verbose=False))
+        warnings.simplefilter("ignore")  # simbench's own, on the pandas of today
+        net = simbench.get_simbench_net(CODE)
+        for name in ("load_p_mw", "load_q_mvar", "sgen_p_mw"):
+            table, _, column = name.partition("_")
+            frame = pd.DataFrame(injections[name].values, columns=net[table].index)
+            ConstControl(
+                net, table, column, element_index=frame.columns.tolist(),
+                data_source=DFData(frame), profile_name=frame.columns.tolist(),
+            )  # fmt: skip
+        net.storage["p_mw"] = 0.0
+        steps = range(STEPS_PER_DAY)
+        writer = OutputWriter(net, time_steps=steps, output_path=None)
+        for table, column in (("res_bus", "vm_pu"), ("res_line", "loading_percent")):
+            writer.log_variable(table, column)
+        theirs_s, _ = _timed(lambda: run_timeseries(net, time_steps=steps, verbose=False))
     return _row(
         "AC check",
-        repeats * STEPS / ours_s,
-        STEPS / theirs_s,
+        repeats * STEPS_PER_DAY / ours_s,
+        STEPS_PER_DAY / theirs_s,
         "steps/s",
-        f"{len(network.buses)} buses; reference: pandapower.timeseries.run_timeseries, {STEPS} "
-        "steps, voltages and line loadings logged",
+        f"{len(network.buses)} buses; reference: pandapower.timeseries.run_timeseries, "
+        f"{STEPS_PER_DAY} steps, voltages and line loadings logged",
     )
-
-
-def _problem(network: Network, net: Any, day: dict) -> DispatchProblem:
-    start = np.datetime64("2016-06-20T00:00", "ns")
-    times = start + np.arange(STEPS) * np.timedelta64(15, "m")
-    injections = xr.Dataset(
-        {f"{t}_{c}": (("time", t), frame.to_numpy()) for (t, c), frame in day.items()},
-        coords={
-            "time": times,
-            "load": network.loads,
-            "sgen": network.sgens,
-            "storage": network.storages,
-        },
-    )
-    hour = np.arange(STEPS) / 4
-    peak = ((hour >= 10) & (hour < 12)) | ((hour >= 17) & (hour < 22))
-    return DispatchProblem(
-        times=times,
-        dt_h=0.25,
-        network=network,
-        injections=injections,
-        envelopes=tuple(_envelopes(net, day, times)),
-        import_cny_per_mwh=np.where(peak, 1150.0, np.where(hour < 7, 330.0, 680.0)),
-        export_cny_per_mwh=np.full(STEPS, 300.0),
-        kgco2e_per_mwh=np.full(STEPS, 536.6),
-        carbon_cny_per_tco2e=80.0,
-        import_limit_mw=20.0,
-        export_limit_mw=30.0,
-    )
-
-
-def _envelopes(net: Any, day: dict, times: np.ndarray) -> list[Envelope]:
-    found = []
-    for index, row in net.sgen.iterrows():
-        if row.type in PLANTS:
-            plant = Asset(
-                f"plant-{index}", PLANTS[row.type], "", "", element="sgen", element_index=index
-            )
-            available = day["sgen", "p_mw"][index].to_numpy()
-            found.append(envelope_of(plant, Conditions(times, 0.25, profiles={"p_mw": available})))
-    for index, row in net.storage.iterrows():
-        battery = Asset(
-            f"battery-{index}", AssetKind.BATTERY, "", "", element="storage", element_index=index,
-            parameters={"p_max_mw": row.sn_mva, "e_max_mwh": row.max_e_mwh,
-                        "cycle_cost_cny_per_mwh": 60.0},
-        )  # fmt: skip
-        found.append(envelope_of(battery, Conditions(times, 0.25, states={"soc": 0.5})))
-    return found
 
 
 def _timed(call: Callable[[], Any]) -> tuple[float, Any]:
@@ -161,8 +230,3 @@ def _row(figure: str, ours: float, reference: float, unit: str, note: str) -> di
         "unit": unit,
         "note": note,
     }
-
-
-if __name__ == "__main__":
-    for row in rows():
-        print(row)

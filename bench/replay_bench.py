@@ -6,7 +6,7 @@ of an hour apart; the receiver, its pipeline, the tag map and the store are the 
 The ingester is a process of its own, whose memory is looked at. Before the clock starts every
 device was heard once, at full speed: what is remembered of each is there then.
 
-    python -m bench.replay_bench --minutes 10
+    python -m bench replay --minutes 10
 """
 
 from __future__ import annotations
@@ -38,7 +38,6 @@ from store.database import Database
 
 TERMINALS = 1_000_000
 ROWS_PER_S = 16_700
-MINUTES = float(os.environ.get("VERDIGRID_BENCH_REPLAY_MINUTES", "1"))
 _LONGEST_START_S = 180.0
 _TELL_S = 0.5
 
@@ -245,22 +244,22 @@ def _publish(port: int, first: int, count: int, rate: float) -> float:
     return began
 
 
-def rows() -> list[dict[str, object]]:
-    """figure, ours and reference, ratio, unit, note; VERDIGRID_BENCH_REPLAY_MINUTES long."""
-    return replay(MINUTES)
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """How long."""
+    parser.add_argument("--minutes", type=float, default=1.0, help="how long the replay takes")
+
+
+def rows(asked: argparse.Namespace) -> list[dict[str, object]]:
+    """figure, ours and reference, ratio, unit, note."""
+    return replay(asked.minutes)
 
 
 def main() -> None:
-    """The program."""
-    parser = argparse.ArgumentParser(description="Replay a million terminals.")
-    parser.add_argument("--minutes", type=float, default=MINUTES)
-    parser.add_argument("--ingest", nargs=2, metavar=("URL", "PORT"), help=argparse.SUPPRESS)
+    """The ingester's own process, which ``replay`` starts."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--ingest", nargs=2, metavar=("URL", "PORT"), required=True)
     chosen = parser.parse_args()
-    if chosen.ingest:
-        ingest(chosen.ingest[0], int(chosen.ingest[1]))
-        return
-    for row in replay(chosen.minutes):
-        print(row)
+    ingest(chosen.ingest[0], int(chosen.ingest[1]))
 
 
 if __name__ == "__main__":

@@ -3,8 +3,9 @@
 ``.venv-peers/bin/python -m bench.peers.judge tests/optimization/judged`` makes the files anew.
 
 Each file holds a problem in numbers (one bus, no losses), what PyPSA says it costs, what each
-resource does, and whether that is the only best schedule: the problem is solved again under prices
-moved by a millionth, and if powers follow they are not unique.
+resource does, and whether that is the only best schedule: the problem is solved again with every
+price of every resource and step moved by less than a millionth, and if powers follow they are not
+unique.
 
 What PyPSA means by a number, where it is not what it seems:
 
@@ -34,7 +35,7 @@ import pypsa
 STEPS = 24
 RELATIVE_TOLERANCE = 1e-6
 POWER_TOLERANCE_MW = 1e-5
-NUDGE = 1e-6
+NUDGE_CNY_PER_MWH = 3e-4
 COMMAND = ".venv-peers/bin/python -m bench.peers.judge tests/optimization/judged"
 SEED = 20260622
 
@@ -258,9 +259,24 @@ def taken_bounds(problem: Problem, device: Device) -> tuple[np.ndarray, np.ndarr
     return late, taken[np.minimum(ends + shift, STEPS)]
 
 
-def solve(problem: Problem, prices: np.ndarray) -> tuple[float, dict[str, np.ndarray]]:
+def nudge(net: pypsa.Network) -> None:
+    """Move every price a little, each by another amount."""
+    rng = np.random.default_rng(SEED)
+    for component in ("Generator", "StorageUnit", "Link"):
+        if not len(net.c[component].static):
+            continue
+        prices = net.get_switchable_as_dense(component, "marginal_cost")
+        moved = prices + NUDGE_CNY_PER_MWH * rng.normal(size=prices.shape)
+        net.c[component].dynamic["marginal_cost"] = moved
+
+
+def solve(
+    problem: Problem, prices: np.ndarray, *, nudged: bool = False
+) -> tuple[float, dict[str, np.ndarray]]:
     """Cost in CNY and the power of each device, (time,), in our signs: batteries charge at > 0."""
     net = network(problem, prices)
+    if nudged:
+        nudge(net)
     status, condition = net.optimize(
         solver_name="highs",
         io_api="direct",
@@ -296,8 +312,7 @@ def judge(problem: Problem) -> dict[str, Any]:
     carbon = problem["carbon_cny_per_tco2e"] * np.array(problem["kgco2e_per_mwh"]) / 1000.0
     prices = np.array(problem["import_cny_per_mwh"]) + carbon
     cost, powers = solve(problem, prices)
-    nudged = prices * (1.0 + NUDGE * np.random.default_rng(SEED).normal(size=STEPS))
-    _, others = solve(problem, nudged)
+    _, others = solve(problem, prices, nudged=True)
     apart = max(float(np.abs(powers[n] - others[n]).max()) for n in powers)
     return {
         "origin": f"PyPSA {pypsa.__version__} with HiGHS",

@@ -34,7 +34,7 @@ import pandas as pd
 import pypsa
 
 from bench.peers.case import WARM_UP_DEVICES, Case, Schedule, curtailed_if_all, make
-from bench.peers.side import arguments
+from bench.peers.side import arguments, repeated
 
 
 def build(case: Case) -> pypsa.Network:
@@ -130,14 +130,14 @@ def solve(case: Case, options: dict[str, str]) -> tuple[pypsa.Network, float, fl
 
 
 def main() -> None:
-    """Solve the case once; what is loaded at the first use is not counted."""
+    """Solve the case; what is loaded at the first use is not counted."""
     logging.disable(logging.WARNING)
     asked = arguments(__doc__)
     case = Case.load(asked.case)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         solve(make(WARM_UP_DEVICES), asked.option)
-        net, build_s, total_s = solve(case, asked.option)
+        net, build_s, total_s = repeated(lambda: solve(case, asked.option), asked.repeat)
     plants = [f"plant-{i}" for i in range(case.available_mw.shape[1])]
     loads = [f"load-{i}" for i in range(len(case.draw_max_mw))]
     answer = Schedule(

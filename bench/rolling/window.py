@@ -11,7 +11,7 @@ from bench.rolling.foresight import Expected
 from bench.rolling.year import DT_H, START_SOC, TIMEZONE, Year
 from core.sites import Asset, AssetKind
 from core.timeaxis import from_datetime64, zone
-from grid.der import envelope_of
+from grid.der import Conditions, envelope_of
 from grid.envelope import Envelope
 from optimization.problem import DispatchProblem
 
@@ -128,21 +128,28 @@ def _cut(envelope: Envelope, first: int, content_mwh: float) -> Envelope:
     Forecasts were wrong until now, so the content may lie outside of what they allow: bounds are
     widened to what can be reached.
     """
-    account = envelope.energy
+    account = envelope.account
     assert account is not None
-    low, high = envelope.p_min_mw[first:], envelope.p_max_mw[first:]
-    least = content_mwh + DT_H * np.cumsum(low)
-    most = content_mwh + DT_H * np.cumsum(high)
-    upper = np.maximum(account.max_mwh[first:], least)
+    # Loads only take: what the account gets at least and at most until the end of each step.
+    inflow = np.cumsum(account.inflow_mwh[first:])
+    least = content_mwh + inflow
+    most = least + DT_H * np.cumsum((account.gain_up * envelope.up_mw)[first:])
     return replace(
         envelope,
-        p_min_mw=low,
-        p_max_mw=high,
-        energy=replace(
+        base_mw=envelope.base_mw[first:],
+        up_mw=envelope.up_mw[first:],
+        down_mw=envelope.down_mw[first:],
+        up_cny_per_mwh=np.asarray(envelope.up_cny_per_mwh)[first:],
+        down_cny_per_mwh=np.asarray(envelope.down_cny_per_mwh)[first:],
+        account=replace(
             account,
             initial_mwh=content_mwh,
             min_mwh=np.minimum(account.min_mwh[first:], most),
-            max_mwh=upper,
+            max_mwh=np.maximum(account.max_mwh[first:], least),
+            gain_up=account.gain_up[first:],
+            gain_down=account.gain_down[first:],
+            keep=account.keep[first:],
+            inflow_mwh=account.inflow_mwh[first:],
         ),
     )
 
@@ -150,16 +157,9 @@ def _cut(envelope: Envelope, first: int, content_mwh: float) -> Envelope:
 def _envelope(
     asset: Asset, times: np.ndarray, soc: float | None, power_mw: np.ndarray | None = None
 ) -> Envelope:
-    generator = asset.element == "sgen"
-    return envelope_of(
-        asset,
-        times=times,
-        dt_h=DT_H,
-        available_mw=power_mw if generator else None,
-        demand_mw=None if generator else power_mw,
-        soc=soc,
-        timezone=TIMEZONE,
-    )
+    profiles = {} if power_mw is None else {"p_mw": power_mw}
+    states = {} if soc is None else {"soc": soc}
+    return envelope_of(asset, Conditions(times, DT_H, TIMEZONE, profiles, states))
 
 
 def _local_hours(times: np.ndarray) -> np.ndarray:
