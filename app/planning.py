@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from app import keys
+from app import keys, risk
 from app.plankeeping import keep
 from app.plankinds import DAY_AHEAD, INTRADAY
 from app.tariffs import import_price, number
@@ -29,7 +29,6 @@ from grid import der
 from grid.envelope import Envelope
 from grid.network import Network
 from grid.network import read as read_network
-from optimization.planner import plan as solve_plan
 from optimization.problem import DispatchProblem
 from optimization.result import Plan
 from store import forecasts, readings, runs, series
@@ -57,6 +56,7 @@ class Made:
     run_id: int
     problem: DispatchProblem
     plan: Plan
+    about_risk: dict[str, Any] = field(default_factory=dict)
 
 
 def network_of(city: City) -> Network:
@@ -298,13 +298,15 @@ def run_plan(
     kind: str,
     requested_by: str,
     run_id: int | None = None,
+    taking: risk.Risk | None = None,
     progress: Callable[[str], None] | None = None,
     change: Callable[[DispatchProblem], DispatchProblem] | None = None,
     notes: dict[str, Any] | None = None,
 ) -> Made:
     """Plan ``horizon`` and store the run. A failure is stored and raised.
 
-    change: makes another problem of the city's, for a run on a copy. notes: more for the summary.
+    taking: how forecast errors count; None as the city's parameters say. change: makes another
+    problem of the city's, for a run on a copy. notes: more for the summary.
     """
     if run_id is None:
         with city.database.connection() as connection:
@@ -314,11 +316,18 @@ def run_plan(
             problem = assemble(connection, city, network, horizon)
         if change is not None:
             problem = change(problem)
-        plan = solve_plan(problem, progress=progress)
         with city.database.connection() as connection:
-            keep(connection, city, run_id, kind, problem, plan, horizon.known_at, notes)
+            taking = risk.of_city(city.site.parameters) if taking is None else taking
+            certain = taking.kind is risk.RiskKind.NONE
+            ahead = None if certain else risk.outlook(connection, city, horizon.known_at, problem)
+        seed = int(horizon.known_at.timestamp())
+        made = risk.plan(problem, ahead, taking, kind=kind, seed=seed, progress=progress)
+        plan = made.plan
+        more = {**(notes or {}), "risk": made.about}
+        with city.database.connection() as connection:
+            keep(connection, city, run_id, kind, problem, plan, horizon.known_at, more)
     except BaseException as error:  # Ctrl-C at a console too
         with suppress(StoreError), city.database.connection() as connection:
             runs.fail(connection, run_id, f"{type(error).__name__}: {error}")
         raise
-    return Made(run_id, problem, plan)
+    return Made(run_id, problem, plan, made.about)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +24,7 @@ class Excess:
     side: +1 for an upper limit, -1 for a lower one. Voltages in pu, loadings in percentage
     points. What has no limit, or a voltage that the upstream grid or a generator holds, stands at
     minus infinity.
+    margin: by how much inside the limit is asked for, (time, element) or 0.
     """
 
     quantity: Quantity
@@ -31,6 +32,13 @@ class Excess:
     values: np.ndarray
     limit: np.ndarray
     tolerance: float
+    margin: np.ndarray | float = 0.0
+
+    def held(self, steps: np.ndarray, elements: np.ndarray) -> np.ndarray:
+        """What is to be held there: the limit less the margin; (row,)."""
+        margin = np.broadcast_to(np.asarray(self.margin), self.values.shape)[steps, elements]
+        held: np.ndarray = self.limit[elements] - self.side * margin
+        return held
 
     @property
     def violated(self) -> np.ndarray:
@@ -51,32 +59,33 @@ def loading_limits(
 
 
 def excesses(
-    network: Network, flow: xr.Dataset, *, max_loading_percent: float | None = None
+    network: Network,
+    flow: xr.Dataset,
+    *,
+    max_loading_percent: float | None = None,
+    margins: Mapping[Quantity, np.ndarray] | None = None,
 ) -> list[Excess]:
-    """How far every limit is from being exceeded, for each kind of limit."""
+    """How far every limit is from being exceeded, for each kind of limit.
+
+    margins: (time, element) by quantity, in its unit; limits then count as exceeded so much
+    earlier.
+    """
     vm = flow["vm_pu"].values
+    margin = {q: (margins or {}).get(q, np.zeros(1)) for q in Quantity}
     movable = ~network.held_buses & (network.admittance.node_of_bus >= 0)
     line, trafo = loading_limits(network, max_loading_percent)
-    low = np.where(movable, network.vm_min_pu - vm, -np.inf)
-    high = np.where(movable, vm - network.vm_max_pu, -np.inf)
-    return [
-        Excess(Quantity.VM_PU, -1, low, network.vm_min_pu, VOLTAGE_TOLERANCE_PU),
-        Excess(Quantity.VM_PU, 1, high, network.vm_max_pu, VOLTAGE_TOLERANCE_PU),
-        Excess(
-            Quantity.LINE_LOADING,
-            1,
-            flow["line_loading_percent"].values - line,
-            line,
-            LOADING_TOLERANCE_PERCENT,
+    around = margin[Quantity.VM_PU]
+    low = np.where(movable, network.vm_min_pu - vm + around, -np.inf)
+    high = np.where(movable, vm - network.vm_max_pu + around, -np.inf)
+    kinds = (
+        (Quantity.VM_PU, -1, low, network.vm_min_pu, VOLTAGE_TOLERANCE_PU),
+        (Quantity.VM_PU, 1, high, network.vm_max_pu, VOLTAGE_TOLERANCE_PU),
+        *(
+            (q, 1, flow[q.value].values - limit + margin[q], limit, LOADING_TOLERANCE_PERCENT)
+            for q, limit in ((Quantity.LINE_LOADING, line), (Quantity.TRAFO_LOADING, trafo))
         ),
-        Excess(
-            Quantity.TRAFO_LOADING,
-            1,
-            flow["trafo_loading_percent"].values - trafo,
-            trafo,
-            LOADING_TOLERANCE_PERCENT,
-        ),
-    ]
+    )
+    return [Excess(*kind, margin[kind[0]]) for kind in kinds]
 
 
 def violations(

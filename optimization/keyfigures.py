@@ -83,11 +83,14 @@ def weighted_total(fleet: Fleet, figures: KeyFigures, done: Conduct) -> float:
 
 
 def count(problem: DispatchProblem, flow: xr.Dataset) -> int:
-    """(step, element) pairs beyond a limit, and steps beyond a limit of the exchange."""
+    """(step, element) pairs beyond a limit or its margin, and steps beyond one of the exchange."""
     found = sum(
         int(e.violated.sum())
         for e in limits.excesses(
-            problem.network, flow, max_loading_percent=problem.max_loading_percent
+            problem.network,
+            flow,
+            max_loading_percent=problem.max_loading_percent,
+            margins=problem.margins,
         )
     )
     over_import, over_export = exchange_excess(problem, flow)

@@ -28,7 +28,7 @@ CLOSE_ENOUGH = 0.0025
 """Share of the money turned over that losses missed by the linear model may be worth."""
 ENOUGH_ROUNDS = 5
 """From here on a clean AC check is enough, however close the losses are met."""
-_MISMATCH_MW = 0.01
+MISMATCH_MW = 0.01
 """Where the exchange is met to this, no further tangent is added."""
 
 
@@ -75,19 +75,19 @@ def run(
         best = here if best is None or here.rank < best.rank else best
         broken = count(problem, flow)
         mismatch = exchange(flow) - found.exchange_mw
-        gap = _gap(found, mismatch)
+        worth = gap(found, mismatch)
         progress(
             f"Round {number}: {seconds:.1f} s to solve, {broken} limits exceeded on the AC grid, "
-            f"losses missed are worth {gap:.2%} of the bill."
+            f"losses missed are worth {worth:.2%} of the bill."
         )
         settled = before is not None and bool(np.abs(found.p_mw - before).max(initial=0.0) < 1e-5)
-        if settled or (not broken and (gap <= CLOSE_ENOUGH or number >= ENOUGH_ROUNDS)):
+        if settled or (not broken and (worth <= CLOSE_ENOUGH or number >= ENOUGH_ROUNDS)):
             break
         before = found.p_mw
         # Where energy is worth nothing, an inequality lets the model throw it away: too little
         # seems to be exported there. The row becomes an equation.
-        exact |= mismatch < -_MISMATCH_MW
-        _refine(session, flow, found, mismatch, exact)
+        exact |= mismatch < -MISMATCH_MW
+        refine(session, flow, found, mismatch, exact)
     assert best is not None
     return replace(best, rounds=number, solve_s=solve_s)
 
@@ -113,18 +113,18 @@ def prepare(session: Session, flow: xr.Dataset) -> None:
     )
 
 
-def _refine(
+def refine(
     session: Session, flow: xr.Dataset, found: Solution, mismatch: np.ndarray, exact: np.ndarray
 ) -> None:
     """Bring the model closer to the AC grid around the last plan."""
     add_violated(session, flow, found)
-    steps = np.flatnonzero((np.abs(mismatch) > _MISMATCH_MW) | exact)
+    steps = np.flatnonzero((np.abs(mismatch) > MISMATCH_MW) | exact)
     session.drop_exchange(exact)
     session.set_prices(exchange(flow))
     _add_exchange(session, flow, (found.p_mw, found.q_mvar), steps, exact)
 
 
-def _gap(found: Solution, mismatch: np.ndarray) -> float:
+def gap(found: Solution, mismatch: np.ndarray) -> float:
     """What the mismatch of the exchange is worth, as a share of the money turned over."""
     price = np.maximum(np.abs(found.price_cny_per_mwh), 1.0)
     turnover = float((price * np.abs(found.exchange_mw)).sum())

@@ -78,7 +78,12 @@ def breached(
     problem = fleet.problem
     fed = fleet.fed(p_mw, q_mvar)
     parts, severity = [no_limits(len(problem.network.buses))], [np.zeros(0)]
-    for excess in excesses(problem.network, flow, max_loading_percent=problem.max_loading_percent):
+    for excess in excesses(
+        problem.network,
+        flow,
+        max_loading_percent=problem.max_loading_percent,
+        margins=problem.margins,
+    ):
         steps, elements = np.nonzero(excess.violated)
         if only is not None:
             wanted = (excess.quantity, excess.side) == (only[0], only[2])
@@ -86,7 +91,7 @@ def breached(
             steps, elements = steps[keep], elements[keep]
         if not len(steps):
             continue
-        aim = excess.limit[elements] - excess.side * excess.tolerance / 2
+        aim = excess.held(steps, elements) - excess.side * excess.tolerance / 2
         parts.append(
             Limits(
                 tangents(fleet, flow, fed, excess.quantity, steps, elements),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,6 +11,7 @@ import xarray as xr
 from core.errors import ConfigurationError
 from grid.envelope import Envelope
 from grid.network import Network
+from grid.sensitivity import Quantity
 from optimization.terms import (
     ChangeCost,
     FeederLimit,
@@ -34,6 +36,7 @@ class DispatchProblem:
     import_limit_mw, export_limit_mw: at the substation, numbers or (time,); infinite for none.
     max_loading_percent: cap on the loading of lines and transformers, None for the network's own
     limits; voltage limits come from the network. timezone: of the times named in reasons.
+    margins: by how much inside its limits the network is to be kept, (time, element) by quantity.
     The rest are terms (optimization/terms.py); None or empty for what is not asked for.
     Raises ConfigurationError for arrays that do not fit or resources the network lacks.
     """
@@ -59,6 +62,7 @@ class DispatchProblem:
     change: ChangeCost | None = None
     unserved: Unserved | None = None
     weights: Weights = field(default_factory=Weights)
+    margins: Mapping[Quantity, np.ndarray] | None = None
 
     def __post_init__(self) -> None:
         steps = len(self.times)

@@ -16,6 +16,7 @@ from app.commands.output import AsJson, emit_json, emit_table
 from app.plankinds import WHOLE_DAY
 from app.planning import Horizon, network_of, run_plan
 from app.progress import console
+from app.risk import Risk, chosen, of_city
 from app.wiring import City, load_city, open_database
 from core.errors import ConfigurationError
 from core.timeaxis import from_datetime64, local_date, local_day, zone
@@ -60,6 +61,23 @@ def command(
     run: Annotated[
         int, typer.Option(help="With --why: a run made before, by its id, instead of a new plan.")
     ] = 0,
+    risk: Annotated[
+        str,
+        typer.Option(
+            help="How forecast errors count: none (plan on the medians), margin (limits held "
+            "further inside) or cvar (several scenarios); the city's own where it is not given."
+        ),
+    ] = "",
+    level: Annotated[
+        float | None,
+        typer.Option(
+            help="With margin the probability with which each limit holds, with cvar where the "
+            "tail of dear cases begins; 0.5 up to below 1."
+        ),
+    ] = None,
+    scenarios: Annotated[
+        int | None, typer.Option(help="With cvar: how many scenarios the plan is made for.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Plan a city day, check it on the AC grid and compare it with the uncontrolled day.
@@ -81,6 +99,7 @@ def command(
     with open_database(chosen) as database:
         city = load_city(database)
         horizon = _day(city, day)
+        taking = _taking(city, risk, level, scenarios)
         with console.status("Planning ...") as shown:
             made = run_plan(
                 city,
@@ -88,6 +107,7 @@ def command(
                 horizon,
                 kind=WHOLE_DAY,
                 requested_by="console",
+                taking=taking,
                 progress=lambda text: shown.update(text),
             )
     plan = made.plan
@@ -104,13 +124,26 @@ def command(
                 "simulated": city.site.simulated,
                 "seconds": seconds,
                 **plan.summary(),
+                "risk": made.about_risk,
                 "price_cny_per_mwh": _prices(plan),
             }
         )
     else:
         _show(plan, horizon, city, seconds)
+        if "text_en" in made.about_risk:
+            console.print(made.about_risk["text_en"], markup=False)
     if not clean:
         sys.exit(2)
+
+
+def _taking(city: City, name: str, level: float | None, scenarios: int | None) -> Risk:
+    """The risk asked for; what is not said is as the city has it."""
+    own = of_city(city.site.parameters)
+    return chosen(
+        name or str(own.kind),
+        own.level if level is None else level,
+        own.scenarios if scenarios is None else scenarios,
+    )
 
 
 def _day(city: City, text: str) -> Horizon:

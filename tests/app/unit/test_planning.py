@@ -334,7 +334,7 @@ def test_an_interrupted_plan_is_not_left_running(
     def ctrl_c(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(planning, "solve_plan", ctrl_c)
+    monkeypatch.setattr(planning.risk, "plan", ctrl_c)
     with pytest.raises(KeyboardInterrupt):
         run_plan(
             city,

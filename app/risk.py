@@ -1,0 +1,248 @@
+"""How a plan takes forecast errors into account: the city's choice, the quantiles, the result.
+
+Site.parameters may hold
+- risk: ``none`` (plan on the medians), ``margin`` (limits held further inside) or ``cvar`` (several
+  scenarios, with a price on the dear ones)
+- risk_level: the probability with which limits hold (margin), or where the tail begins (cvar)
+- risk_scenarios: how many scenarios stand for all (cvar)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+
+from app import keys
+from app.plankinds import INTRADAY
+from app.tariffs import number
+from app.wiring import City
+from core.errors import ConfigurationError
+from core.sites import Asset, AssetKind
+from core.timeaxis import floor_to, from_datetime64, to_datetime64
+from grid.powerflow import values
+from optimization import margins, stochastic
+from optimization.devices import curtails
+from optimization.execution import Executed, executed
+from optimization.outlook import Outlook
+from optimization.planner import plan as plan_plain
+from optimization.problem import DispatchProblem
+from optimization.result import Plan, Status
+from optimization.risk import RiskMeasure
+from optimization.scenarios import draw, reduce
+from store import forecasts
+from store.database import Connection
+
+LEVEL, SCENARIOS = 0.9, 6
+DRAWN, JUDGED = 200, 30
+"""Scenarios drawn to be reduced, and those a plan is judged by."""
+INTRADAY_HOURS = 1.0
+"""What of an intraday plan is decided now; the rest is planned again before it comes."""
+ROOM = 1.25
+"""Highest power thought possible, in units of the highest quantile, where no size is known."""
+
+
+class RiskKind(StrEnum):
+    """How forecast errors count."""
+
+    NONE = "none"
+    MARGIN = "margin"
+    CVAR = "cvar"
+
+
+@dataclass(frozen=True, slots=True)
+class Risk:
+    """kind, and its numbers. Raises ConfigurationError for numbers out of range."""
+
+    kind: RiskKind = RiskKind.NONE
+    level: float = LEVEL
+    scenarios: int = SCENARIOS
+
+    def __post_init__(self) -> None:
+        if not 0.5 <= self.level < 1:
+            raise ConfigurationError("The level of risk must lie within 0.5..1, 1 left out.")
+        if not 1 <= self.scenarios <= DRAWN:
+            raise ConfigurationError(f"A plan takes 1 to {DRAWN} scenarios.")
+
+
+def chosen(name: str, level: float | None = None, scenarios: int | None = None) -> Risk:
+    """The risk called ``name``; raises ConfigurationError where there is none."""
+    try:
+        kind = RiskKind(name)
+    except ValueError as error:
+        ways = ", ".join(RiskKind)
+        raise ConfigurationError(f"{name!r} is no way to count risk; there are {ways}.") from error
+    return Risk(
+        kind, LEVEL if level is None else level, SCENARIOS if scenarios is None else scenarios
+    )
+
+
+def of_city(parameters: Mapping[str, Any]) -> Risk:
+    """What the city's parameters ask for; the plain plan where they are silent."""
+    level = number(parameters, "risk_level") if "risk_level" in parameters else None
+    many = int(number(parameters, "risk_scenarios")) if "risk_scenarios" in parameters else None
+    return chosen(str(parameters.get("risk", RiskKind.NONE)), level, many)
+
+
+def outlook(
+    connection: Connection, city: City, known_at: datetime, problem: DispatchProblem
+) -> Outlook | None:
+    """The forecast quantiles known at ``known_at``, for the steps of ``problem``.
+
+    What has been measured, or was never forecast, is certain. Loads that are dispatched keep the
+    demand they were planned with. None where there are no quantiles at all.
+    """
+    decided = {(e.element, e.element_index) for e in problem.envelopes if not curtails(e)}
+    assets = [
+        a
+        for a in city.site.assets
+        if a.element in ("load", "sgen") and (a.element, a.element_index) not in decided
+    ]
+    if not assets:
+        return None
+    resolution = city.site.plan_resolution
+    start, end = problem.times[0], problem.times[-1] + np.timedelta64(resolution)
+    known = forecasts.read(
+        connection,
+        [keys.of(city.site.id, a.id, "p_mw") for a in assets],
+        from_datetime64(start),
+        from_datetime64(end),
+        as_of=known_at,
+    )
+    if known.sizes.get("quantile", 0) < 2:
+        return None
+    given = known.transpose("time", "series", "quantile").reindex(time=problem.times).to_numpy()
+    expected = np.stack([_expected(problem, a) for a in assets], axis=1)[..., None]
+    open_ = (problem.times >= to_datetime64(floor_to(known_at, resolution)))[:, None, None]
+    complete = np.isfinite(given).all(axis=-1, keepdims=True)
+    quantiles = np.where(open_ & complete, given, expected)
+    quantiles = np.maximum(quantiles, np.minimum(expected.min(axis=0), 0.0)[None])
+    return Outlook(
+        levels=known["quantile"].to_numpy(),
+        values=quantiles,
+        table=tuple(str(a.element) for a in assets),
+        element=tuple(int(a.element_index or 0) for a in assets),
+        group=tuple(_group(a) for a in assets),
+        lower=np.minimum(quantiles.min(axis=(0, 2)), 0.0),
+        upper=np.array(
+            [_size(a, float(q)) for a, q in zip(assets, quantiles.max(axis=(0, 2)), strict=True)]
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A plan, and what the way it was made says of itself; plain values."""
+
+    plan: Plan
+    about: dict[str, Any]
+
+
+def plan(
+    problem: DispatchProblem,
+    ahead: Outlook | None,
+    risk: Risk,
+    *,
+    kind: str,
+    seed: int,
+    progress: Callable[[str], None] | None = None,
+) -> Planned:
+    """Plan ``problem`` as ``risk`` asks, and compare with the plain plan in the same scenarios.
+
+    seed: of the scenarios; the same gives the same plan.
+    """
+    about: dict[str, Any]
+    if risk.kind is RiskKind.NONE or ahead is None:
+        about = {"kind": str(RiskKind.NONE)}
+        if risk.kind is not RiskKind.NONE:
+            about["asked"] = str(risk.kind)
+            about["text_en"] = "No forecast quantiles are known, so the plan stands on one course."
+            about["text_zh"] = "没有可用的预测分位数，计划按单一预测制定。"
+        return Planned(plan_plain(problem, progress=progress), about)
+    drawn = draw(ahead, DRAWN, np.random.default_rng(seed), dt_h=problem.dt_h)
+    about = {"kind": str(risk.kind), "level": risk.level}
+    if risk.kind is RiskKind.MARGIN:
+        made = margins.plan(problem, ahead, risk.level, progress=progress)
+        found, plain = made.plan, made.plain
+        if made.margins is not None:
+            about["exchange_margin_mw"] = float(made.margins.exchange_mw.max())
+    else:
+        plain = plan_plain(problem, progress=progress)
+        several = stochastic.plan(
+            problem,
+            ahead,
+            reduce(drawn, risk.scenarios),
+            first_stage=stochastic.FirstStage(INTRADAY_HOURS if kind == INTRADAY else None),
+            measure=RiskMeasure(level=risk.level),
+            progress=progress,
+        )
+        found = several.plan
+        found.notes.extend(several.notes)
+        if found.status is Status.OPTIMAL:
+            about |= several.summary()
+    if found.status is Status.OPTIMAL and plain.status is Status.OPTIMAL:
+        judges = reduce(drawn, JUDGED)
+        ours, without = (
+            executed(problem, ahead, _powers(problem, p), judges) for p in (found, plain)
+        )
+        about |= _compared(ours, without, risk)
+    return Planned(found, about)
+
+
+def _compared(ours: Executed, plain: Executed, risk: Risk) -> dict[str, Any]:
+    more = ours.expected_cny - plain.expected_cny
+    numbers = {
+        "expected_cny": ours.expected_cny,
+        "plain_expected_cny": plain.expected_cny,
+        "premium_cny": more,
+        "cvar_cny": ours.cvar_cny(risk.level),
+        "plain_cvar_cny": plain.cvar_cny(risk.level),
+        "limit_broken_probability": ours.broken,
+        "plain_limit_broken_probability": plain.broken,
+    }
+    way = {
+        RiskKind.MARGIN: ("margins", "安全裕度"),
+        RiskKind.CVAR: ("scenarios with CVaR", "多场景与条件风险价值（CVaR）"),
+    }[risk.kind]
+    text_en = (
+        f"Planned with {way[0]} at {risk.level:g}: expected cost {more:+,.0f} CNY against the "
+        f"plain plan, a limit broken in {ours.broken:.0%} instead of {plain.broken:.0%} of the "
+        "scenarios."
+    )
+    text_zh = (
+        f"按{way[1]}制定，水平 {risk.level:g}：期望成本比普通计划 {more:+,.0f} 元，"
+        f"出现越限的场景由 {plain.broken:.0%} 变为 {ours.broken:.0%}。"
+    )
+    return {**numbers, "text_en": text_en, "text_zh": text_zh}
+
+
+def _powers(problem: DispatchProblem, found: Plan) -> np.ndarray:
+    names = [e.asset for e in problem.envelopes]
+    p_mw = found.schedule["p_mw"].sel(asset=names).transpose("time", "asset")
+    return np.asarray(p_mw.to_numpy())
+
+
+def _expected(problem: DispatchProblem, asset: Asset) -> np.ndarray:
+    """What the problem expects of the element of ``asset``, (time,)."""
+    table = str(asset.element)
+    place = problem.network.ids(table).tolist().index(asset.element_index)
+    return np.asarray(values(problem.network, problem.injections, table, "p_mw")[:, place])
+
+
+def _group(asset: Asset) -> str:
+    """Errors of plants under one sky or in one wind go together, and those of loads."""
+    return str(asset.kind) if asset.element == "sgen" else "load"
+
+
+def _size(asset: Asset, highest_mw: float) -> float:
+    """The most ``asset`` can do; a plant no more than its modules or its rating."""
+    sizes = [asset.parameters.get(name) for name in ("pdc0_mw", "p_max_mw")]
+    known = [float(s) for s in sizes if isinstance(s, int | float)]
+    room = ROOM * max(highest_mw, 0.0)
+    if asset.kind is AssetKind.PV and known:
+        return max(known[0], highest_mw)
+    return room
