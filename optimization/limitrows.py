@@ -42,10 +42,9 @@ class Limits:
             self.aim[which],
         )
 
-    def earlier(self, by: int) -> Limits:
-        """The same with every step ``by`` earlier; those before the beginning are left out."""
-        kept = self.take(np.flatnonzero(self.tangents.steps >= by))
-        return Limits(kept.tangents.earlier(by), kept.quantity, kept.element, kept.side, kept.aim)
+    def at(self, steps: np.ndarray) -> Limits:
+        """The same at other steps, (row,)."""
+        return Limits(self.tangents.at(steps), self.quantity, self.element, self.side, self.aim)
 
 
 def no_limits(buses: int) -> Limits:

@@ -77,11 +77,15 @@ class Reference:
 
     def solve(self) -> float:
         """The optimum, CNY."""
-        self.m.objective = pyo.Objective(expr=sum(self.costs))
+        self.add_objective()
         solver = Highs()
         solver.highs_options = {"threads": 1, "mip_rel_gap": 0.0, "mip_abs_gap": 1e-7}
         solver.solve(self.m)
         return float(pyo.value(self.m.objective))
+
+    def add_objective(self) -> None:
+        """The sum of all costs; once everything has been added."""
+        self.m.objective = pyo.Objective(expr=pyo.quicksum(self.costs))
 
     def demand(self, rows: Iterable[Any]) -> None:
         """Add constraints; ``True`` is none."""

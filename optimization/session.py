@@ -11,6 +11,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy import sparse
 
+from core.errors import ConfigurationError
 from optimization.devices import SIDES
 from optimization.fleet import Fleet
 from optimization.limitrows import (
@@ -24,6 +25,7 @@ from optimization.model import Model, build, emission_costs
 from optimization.problem import DispatchProblem
 from optimization.program import spread
 from optimization.result import Status
+from optimization.shift import carried, source_steps
 from optimization.solver import MIP_GAP, Solver
 from optimization.tangents import Tangents, none, together
 
@@ -46,6 +48,7 @@ class Session:
     ) -> None:
         self.model: Model = build(problem, fleet)
         self.solver = Solver(self.model.program, time_limit_s=time_limit_s, mip_gap=mip_gap)
+        self._exchange_mw = np.zeros(problem.steps)
         self._forget_rows()
 
     def _forget_rows(self) -> None:
@@ -61,10 +64,60 @@ class Session:
         self.limit_factor = np.zeros(0)
         self.circle_sides: dict[tuple[int, int, int], int] = {}
 
+    def roll(self, problem: DispatchProblem) -> int:
+        """Hold a later horizon of the same city instead; returns by how many steps it is later.
+
+        Exchange tangents, network rows and sides of circles go with it as far as they lie within
+        it, and the next solve begins at the old basis, moved in time; new steps take those of the
+        last step there was. Resources are matched by name. Raises ConfigurationError when steps
+        have another length or the horizon lies before the one held.
+        """
+        old, marks = self.model, self.solver.basis()
+        place = {int(h): i for i, h in enumerate(self.solver.handles)}
+        by = _steps_between(old.problem, problem)
+        self.model = build(problem)
+        fleet, before = self.model.fleet, {e.asset: i for i, e in enumerate(old.fleet.envelopes)}
+        assets = np.array([before.get(e.asset, -1) for e in fleet.envelopes], dtype=np.int64)
+        tangents, exact, limits = self.tangents, self.tangent_exact, self.limits
+        row_marks = {
+            "tangent": marks[1][[place[int(h)] for h in self.tangent_rows]],
+            "limit": marks[1][[place[int(h)] for h in self.limit_rows]],
+        }
+        slack_marks = marks[0][self.limit_slack]
+        sides = self.circle_sides
+        self.solver.load(self.model.program)
+        self._forget_rows()
+        base = carried(
+            self.model.program,
+            old.program,
+            marks,
+            source_steps(by, old.problem.steps, problem.steps),
+            assets,
+        )
+        columns, rows = [base[0]], [base[1]]
+        kept, moved_to = _moved(tangents.steps, by, old.problem.steps, problem.steps)
+        self.add_exchange(tangents.take(kept).at(moved_to), exact[kept])
+        rows.append(row_marks["tangent"][kept])
+        kept, moved_to = _moved(limits.tangents.steps, by, old.problem.steps, problem.steps)
+        remain = self.add_limits(limits.take(kept).at(moved_to))
+        rows.append(row_marks["limit"][kept][remain])
+        columns.append(slack_marks[kept][remain])
+        moved = {
+            (t - by, int(np.flatnonzero(assets == a)[0]), k): marks[1][place[handle]]
+            for (t, a, k), handle in sides.items()
+            if by <= t < by + problem.steps and a in assets
+        }
+        self._add_sides(list(moved))
+        self.set_prices(self._exchange_mw[source_steps(by, old.problem.steps, problem.steps)])
+        rows.append(np.array(list(moved.values()), dtype=np.int8))
+        self.solver.set_basis(np.concatenate(columns), np.concatenate(rows))
+        return by
+
     # --- edits ---------------------------------------------------------------------------------
 
     def set_prices(self, exchange_mw: np.ndarray) -> None:
         """Prices of import and export for an operating point with this exchange, (time,)."""
+        self._exchange_mw = exchange_mw
         buy, sell = prices(self.model.problem, exchange_mw)
         dt_h, exchange = self.model.problem.dt_h, self.model.exchange
         self.solver.change_costs(exchange.imported, buy * dt_h)
@@ -203,6 +256,28 @@ class Session:
     @property
     def _width(self) -> int:
         return self.solver.width
+
+
+def _steps_between(old: DispatchProblem, new: DispatchProblem) -> int:
+    step = np.timedelta64(round(old.dt_h * 3600), "s")
+    by, rest = divmod(new.times[0] - old.times[0], step)
+    if new.dt_h != old.dt_h or rest or by < 0:
+        raise ConfigurationError("A horizon can only move on by whole steps of the same length.")
+    return int(by)
+
+
+def _moved(
+    steps: np.ndarray, by: int, old_steps: int, new_steps: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which rows at ``steps`` of the old horizon go into the new one, and at which step there.
+
+    Steps that are new take those of the last step there was: a tangent by the power of the buses
+    is a fair guess there, and the AC check adds a better one where it is not.
+    """
+    source = np.minimum(np.arange(new_steps) + by, old_steps - 1)
+    pairs = [(row, t) for t, s in enumerate(source) for row in np.flatnonzero(steps == s)]
+    kept, moved_to = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
+    return kept, moved_to
 
 
 def prices(problem: DispatchProblem, exchange_mw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

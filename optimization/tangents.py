@@ -36,10 +36,9 @@ class Tangents:
             self.steps[which], self.constant[which], self.per_mw[which], self.per_mvar[which]
         )
 
-    def earlier(self, by: int) -> Tangents:
-        """The same with every step ``by`` earlier; those before the beginning are left out."""
-        kept = self.take(self.steps >= by)
-        return Tangents(kept.steps - by, kept.constant, kept.per_mw, kept.per_mvar)
+    def at(self, steps: np.ndarray) -> Tangents:
+        """The same at other steps, (row,)."""
+        return Tangents(steps, self.constant, self.per_mw, self.per_mvar)
 
     def effects(self, fleet: Fleet) -> tuple[np.ndarray, np.ndarray]:
         """Change per MW and per Mvar of each resource in its own sign, (row, asset)."""

@@ -1,0 +1,150 @@
+"""Programs in blocks, the solver that stays alive, and horizons that move on."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+from core.errors import ConfigurationError
+from optimization.planner import plan
+from optimization.program import Builder, joined, spread
+from optimization.result import Status
+from optimization.rolling import Rolling, following
+from optimization.session import Session
+from optimization.solver import Solver
+
+
+def _knapsack(budget: float):
+    """max 3 x0 + 2 x1 over two things of size 2, within a budget."""
+    builder = Builder()
+    things = builder.columns(
+        "things", np.array([True, False, True]), upper=1.0, cost=np.array([-3.0, 9.0, -2.0]),
+        integer=True,
+    )  # fmt: skip
+    rows = builder.rows("budget", np.ones(1, bool), upper=budget)
+    builder.entries(rows, things, 2.0)
+    return builder.program()
+
+
+def test_blocks_are_numbered_where_they_exist():
+    program = _knapsack(3.0)
+    assert program.shape == (1, 2)
+    np.testing.assert_array_equal(program.columns["things"], [0, -1, 1])
+    np.testing.assert_array_equal(
+        spread(program.columns["things"], np.array([5.0, 6.0]), 0.0), [5.0, 0.0, 6.0]
+    )
+    builder = Builder()
+    builder.columns("a", np.ones(1, bool))
+    with pytest.raises(ConfigurationError, match="'a'"):
+        builder.columns("a", np.ones(1, bool))
+
+
+def test_integers_give_prices_of_the_program_that_holds_them():
+    solver = Solver(_knapsack(3.0))
+    assert solver.run() is Status.OPTIMAL
+    np.testing.assert_allclose(solver.values, [1.0, 0.0])
+    assert solver.objective == pytest.approx(-3.0)
+    np.testing.assert_allclose(solver.duals(np.array([0])), [0.0])  # a little more buys nothing
+    solver.change_sides(np.array([0]), np.array([-np.inf]), np.array([4.0]))
+    assert solver.run() is Status.OPTIMAL
+    np.testing.assert_allclose(solver.values, [1.0, 1.0])
+
+
+def test_programs_side_by_side_are_solved_together():
+    both = joined({"small": _knapsack(1.0), "large": _knapsack(4.0)})
+    solver = Solver(both)
+    assert solver.run() is Status.OPTIMAL
+    assert solver.objective == pytest.approx(-5.0)
+    np.testing.assert_allclose(solver.values[both.columns["large/things"][[0, 2]]], [1.0, 1.0])
+
+
+def test_rows_keep_their_handles_when_others_go():
+    builder = Builder()
+    builder.columns("x", np.ones(2, bool), cost=1.0)
+    solver = Solver(builder.program())
+    matrix = sparse.csr_array(np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]))
+    rows = solver.add_rows(matrix, np.array([5.0, 3.0, 2.0]), np.full(3, np.inf))
+    assert solver.run() is Status.OPTIMAL
+    np.testing.assert_allclose(solver.values, [5.0, 2.0])
+    solver.delete_rows(rows[:1])
+    assert solver.run() is Status.OPTIMAL
+    np.testing.assert_allclose(solver.values, [3.0, 2.0])
+    np.testing.assert_allclose(solver.duals(rows[1:]), [1.0, 1.0])
+
+
+# --- horizons that move on ---------------------------------------------------------------------
+
+HOURS = 13
+PRICE = np.array([300, 200, 250, 700, 900, 400, 350, 300, 500, 800, 600, 300, 250.0])
+SUN = np.array([0, 0, 0.5, 2, 4, 5, 4.5, 3, 1, 0, 0, 0, 0.0])
+
+
+def _part(toy, first: int, soc: float):
+    """Twelve hours of a day from ``first`` on; sun that lifts the voltage, load, a battery."""
+    span = slice(first, first + HOURS - 1)
+    day = toy(HOURS - 1)
+    battery = day.battery(soc=soc, p_max_mw=1.0, e_max_mwh=3.0, soc_end=0.5)
+    problem = day.problem(
+        [battery, day.plant(SUN[span])], price=PRICE[span], export=100.0, load=0.5, sgen=SUN[span],
+        ohm=8.0, vm_max_pu=1.05,
+    )  # fmt: skip
+    shift = np.timedelta64(first, "h")
+    injections = problem.injections.assign_coords(time=problem.times + shift)
+    return replace(problem, times=problem.times + shift, injections=injections)
+
+
+def test_a_replan_is_the_plan_from_scratch_found_faster(toy):
+    """One hour later, with the battery measured a little off: the same optimum, fewer rounds."""
+    rolling = Rolling(change_cny_per_mwh=0.0)
+    first = rolling.plan(_part(toy, 0, 0.4))
+    assert first.violations == []
+    assert first.rounds > 1  # the voltage had to be found out
+    soc = float(first.schedule.soc[0, 0]) + 0.01
+    later = _part(toy, 1, soc)
+    again, fresh = rolling.plan(later), plan(later)
+    assert again.violations == []
+    assert again.planned.total_cny == pytest.approx(fresh.planned.total_cny, rel=1e-4)
+    assert again.rounds < fresh.rounds
+
+
+def test_what_is_committed_stays(toy):
+    rolling = Rolling(change_cny_per_mwh=1.0, held_steps=2)
+    first = rolling.plan(_part(toy, 0, 0.4))
+    soc = float(first.schedule.soc[0, 0])
+    second = rolling.plan(_part(toy, 1, soc))
+    np.testing.assert_allclose(
+        second.schedule.p_mw.values[:2, 0], first.schedule.p_mw.values[1:3, 0], atol=1e-6
+    )
+
+
+def test_a_horizon_before_the_one_held_is_planned_anew(toy):
+    rolling = Rolling(change_cny_per_mwh=0.0)
+    rolling.plan(_part(toy, 1, 0.4))
+    back = rolling.plan(_part(toy, 0, 0.4))
+    assert back.status is Status.OPTIMAL
+    with pytest.raises(ConfigurationError, match="move on"):
+        Session(_part(toy, 1, 0.4)).roll(_part(toy, 0, 0.4))
+
+
+def test_the_same_horizon_again_takes_no_iteration(toy):
+    """The basis that is carried over is the optimal one."""
+    problem = _part(toy, 0, 0.4)
+    session = Session(problem)
+    found = plan(problem, session=session)
+    session.roll(problem)
+    status, _ = session.solve(time.perf_counter)
+    assert status is Status.OPTIMAL
+    assert session.solver.iterations == 0
+    assert session.power_mw()[:, 0] == pytest.approx(found.schedule.p_mw.values[:, 0], abs=1e-4)
+
+
+def test_the_plan_before_counts_only_where_it_covers_the_horizon(toy):
+    before = plan(_part(toy, 0, 0.4)).schedule
+    change = following(_part(toy, 1, 0.4), before, 5.0, change_h=3.0).change
+    assert change is not None
+    np.testing.assert_allclose(change.p_mw[:3], before.p_mw.values[1:4])
+    assert np.isnan(change.p_mw[3:]).all()
