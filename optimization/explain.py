@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import isnan
 
 import numpy as np
 import xarray as xr
@@ -110,7 +111,8 @@ class Place:
 
     def __getitem__(self, name: str) -> float:
         """A number (time, asset) here; 0 where there is none."""
-        return float(np.nan_to_num(self.grounds.arrays[name][self.t, self.a]))
+        value = float(self.grounds.arrays[name][self.t, self.a])
+        return 0.0 if isnan(value) else value
 
     def fixed(self, name: str) -> float:
         """A number of the resource."""
@@ -168,23 +170,22 @@ def explained(grounds: Read, asset: str, t: int) -> tuple[Reason, tuple[Claim, .
 
 
 def reasons(grounds: xr.Dataset) -> list[Reason]:
-    """The most telling ones: for the resources that gain most, their best steps either way."""
+    """The most telling ones: of each kind the resources that use the spread of prices most.
+
+    Of each the steps, one either way, at which power and price are most in its favour.
+    """
     told: list[tuple[float, Reason]] = []
     count: dict[str, int] = {}
-    gain, read = _gain(grounds), Read.of(grounds)
-    for a in np.argsort(-np.abs(gain).sum(axis=0), kind="stable").tolist():
+    favour, read = _favour(grounds), Read.of(grounds)
+    for a in np.argsort(-favour.sum(axis=(0, 1)), kind="stable").tolist():
         kind = str(grounds["kind"].values[a])
-        if count.get(kind, 0) >= MOST_OF_A_KIND.get(kind, MOST_OTHERS):
+        steps = [int(way[:, a].argmax()) for way in favour if way[:, a].max() > 0]
+        if not steps or count.get(kind, 0) >= MOST_OF_A_KIND.get(kind, MOST_OTHERS):
             continue
-        steps = []
-        for name in ("raised_mw", "lowered_mw"):
-            moved = grounds[name].values[:, a]
-            if moved.max() > _NOTABLE_MW:
-                steps.append(int(np.argmax(np.where(moved > MOVES_MW, gain[:, a], -np.inf))))
+        count[kind] = count.get(kind, 0) + 1
         for t in steps:
-            told.append((float(gain[t, a]), explained(read, str(grounds["asset"].values[a]), t)[0]))
-        if steps:
-            count[kind] = count.get(kind, 0) + 1
+            reason, _ = explained(read, str(grounds["asset"].values[a]), t)
+            told.append((float(favour[:, t, a].max()), reason))
     return [reason for _, reason in sorted(told, key=lambda pair: -pair[0])]
 
 
@@ -214,17 +215,22 @@ def price_reason(grounds: xr.Dataset, t: int) -> Reason:
     )
 
 
-def _gain(grounds: xr.Dataset) -> np.ndarray:
-    """What each move saves at the plan's prices, CNY/h, (time, asset)."""
-    sign = np.where(grounds["table"].values == "sgen", 1.0, -1.0)
-    stored = np.nan_to_num(grounds["stored_cny_per_mwh"].values)
+def _favour(grounds: xr.Dataset) -> np.ndarray:
+    """Power moved times how far the price stands on the right side, (raised or lowered, t, a)."""
+    feeds = grounds["table"].values == "sgen"
     local = grounds["local_cny_per_mwh"].values
-    up = np.nan_to_num(grounds["gain_up"].values) * stored + sign * local
-    down = -np.nan_to_num(grounds["gain_down"].values) * stored - sign * local
-    up = up - grounds["own_up_cny_per_mwh"].values
-    down = down - grounds["own_down_cny_per_mwh"].values
-    gain: np.ndarray = grounds["raised_mw"].values * up + grounds["lowered_mw"].values * down
-    return gain
+    if not local.size:
+        return np.zeros((2, *local.shape))
+    cheap, dear = local.max(axis=0) - local + 1.0, local - local.min(axis=0) + 1.0
+    found = []
+    for name, when_fed, when_drawn in (
+        ("raised_mw", dear, cheap),
+        ("lowered_mw", cheap, dear),
+    ):
+        moved = grounds[name].values
+        right = np.where(feeds, when_fed, when_drawn)
+        found.append(np.where(moved > _NOTABLE_MW, moved * right, 0.0))
+    return np.array(found)
 
 
 # --- what moves --------------------------------------------------------------------------------
@@ -258,6 +264,7 @@ def _moving(here: Place, text: _Text, *, up: bool) -> None:
         _reason(here, text, claim, up=up, over=True)
         _pushed(here, text, claim, up=up)
     _avoided(here, text)
+    _given_back(here, text)
     _run(here, text)
     _binds(here, text)
 
@@ -346,7 +353,7 @@ def _value(here: Place) -> tuple[str, str]:
         Use.GIVEN: (f" from the {hour} peak", f"（来自 {hour} 高峰）"),
         Use.NEED: (f" for {need_en} at {hour}", f"（{hour} {need_zh}）"),
         Use.END: (" from what is left at the end", "（期末剩余价值）"),
-        Use.TAKEN: (f" as it is taken at {hour} else", f"（否则在 {hour} 取用）"),
+        Use.TAKEN: (f" as it would be taken at {hour} else", f"（否则在 {hour} 取用）"),
         Use.FULL: (f", being full at {hour}", f"（{hour} 已满）"),
     }.get(use, ("", ""))
     return en + source[0], zh + source[1]
@@ -414,6 +421,30 @@ def _avoided(here: Place, text: _Text) -> None:
         f"；避开 {hour} 的 {local[dearest]:.0f} CNY/MWh",
         Claim("price here against the one avoided", here["local_cny_per_mwh"], local[dearest]),
     )
+
+
+def _given_back(here: Place, text: _Text) -> None:
+    """Of a store whose value comes from charging at another time: when it is given back."""
+    if here["raised_mw"] <= MOVES_MW or not here.fixed("capacity_mwh"):
+        return
+    if int(here["use"]) not in (Use.TAKEN, Use.FULL):
+        return
+    lowered = here.grounds.arrays["lowered_mw"][:, here.a]
+    local = here.grounds.arrays["local_cny_per_mwh"][:, here.a]
+    later = np.flatnonzero(lowered > MOVES_MW)
+    later = later[later > here.t]
+    if not later.size:
+        return
+    dearest = int(later[np.argmax(local[later])])
+    if local[dearest] < here["local_cny_per_mwh"] + 1.0:
+        return
+    hour = here.clock(dearest)
+    text.add(
+        f"; it gives back at {hour} at {local[dearest]:.0f} CNY/MWh",
+        f"；{hour} 以 {local[dearest]:.0f} CNY/MWh 放出",
+        Claim("price here against the one given back at", here["local_cny_per_mwh"],
+              local[dearest]),
+    )  # fmt: skip
 
 
 def _run(here: Place, text: _Text) -> None:
