@@ -362,7 +362,10 @@ def _reasons(scene: Scene, plan: dispatch.PlanView | None) -> Component:
                 ]
             )
         )
-    return html.Ol(items, className="reasons")
+    listed = html.Ol(items, className="reasons")
+    caution = dispatch.caution(plan.run) if plan else {}
+    text = words.pick(str(caution.get("text_en", "")), str(caution.get("text_zh", "")))
+    return html.Div([html.P(text), listed]) if text else listed
 
 
 def _time(ts: Any, scene: Scene) -> str:
