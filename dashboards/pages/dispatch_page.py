@@ -594,7 +594,11 @@ def _reasons(scene: Scene, plan: dispatch.PlanView | None) -> dict[str, Any]:
                 ]
             )
         )
-    return {"asset_picker": picker, "reasons": html.Ol(items, className="reasons")}
+    listed = html.Ol(items, className="reasons")
+    caution = dispatch.caution(plan.run) if plan else {}
+    text = words.pick(str(caution.get("text_en", "")), str(caution.get("text_zh", "")))
+    shown = html.Div([html.P(text), listed]) if text else listed
+    return {"asset_picker": picker, "reasons": shown}
 
 
 def _device(scene: Scene, asset_id: str) -> str:

@@ -162,6 +162,11 @@ def reasons(run: runs.Run) -> list[dict[str, Any]]:
     return list(run.summary.get("reasons") or [])
 
 
+def caution(run: runs.Run) -> dict[str, Any]:
+    """How the plan counts with forecast errors and what that costs: text_en, text_zh, numbers."""
+    return dict(run.summary.get("risk") or {})
+
+
 def _energies(facts: CityFacts) -> np.ndarray:
     sizes = [b.parameters.get("e_max_mwh", 1.0) for b in facts.of_kind(AssetKind.BATTERY)]
     return np.asarray(sizes, dtype=float)
