@@ -16,6 +16,7 @@ from core.setpoints import joined
 from core.timeaxis import DAY, floor_to, local_date, local_day, zone
 from grid.network import Network
 from ingest.setpoints import publish
+from optimization.rolling import Rolling
 from store import runs, setpoints
 
 log = logging.getLogger(__name__)
@@ -27,6 +28,7 @@ class Dispatcher:
     def __init__(self, city: City, settings: Settings) -> None:
         self._city = city
         self._broker = broker_access(settings)
+        self._rolling = Rolling()
 
     @property
     def has_grid(self) -> bool:
@@ -59,7 +61,10 @@ class Dispatcher:
         )
 
     def intraday(self, now: datetime, *, requested_by: str = "schedule") -> None:
-        """Plan the next 24 hours from the next step on, and send the set-points out."""
+        """Plan the next 24 hours from the next step on, and send the set-points out.
+
+        Each of these plans begins where the one before stands, with a small price on leaving it.
+        """
         self._replan(now, requested_by=requested_by, run_id=None)
 
     def requested(self, now: datetime) -> None:
@@ -90,6 +95,7 @@ class Dispatcher:
             kind=INTRADAY,
             requested_by=requested_by,
             run_id=run_id,
+            planner=self._rolling.plan,
         )
         if made.plan.numbers is None:
             log.warning(

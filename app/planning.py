@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from app import keys, risk
+from app import keys, risk, stays
 from app.plankeeping import keep
 from app.plankinds import DAY_AHEAD, INTRADAY
 from app.tariffs import import_price, number
@@ -29,6 +29,7 @@ from grid import der
 from grid.envelope import Envelope
 from grid.network import Network
 from grid.network import read as read_network
+from optimization.planner import plan as solve_plan
 from optimization.problem import DispatchProblem
 from optimization.result import Plan
 from store import forecasts, readings, runs, series
@@ -275,19 +276,27 @@ def _envelopes(
     resolution = city.site.plan_resolution
     states, profiles = _states(connection, city, horizon), _profiles(connection, city, horizon)
     own = {asset: {"p_mw": p_mw} for asset, p_mw in power.items()}
+    at_chargers = stays.known(connection, horizon.start)
     return tuple(
         der.envelope_of(
-            asset,
+            _forgiving(asset) if asset.id in at_chargers else asset,
             der.Conditions(
                 times=steps(horizon.start, horizon.end, resolution),
                 dt_h=resolution.total_seconds() / 3600.0,
                 timezone=city.site.timezone,
                 profiles=own.get(asset.id, {}) | profiles.get(asset.id, {}),
                 states=states.get(asset.id, {}),
+                stays=at_chargers.get(asset.id),
             ),
         )
         for asset, _ in _dispatched(city)
     )
+
+
+def _forgiving(asset: Asset) -> Asset:
+    """``asset`` with a price on energy missing at departure."""
+    price = {"unserved_cny_per_mwh": stays.UNSERVED_CNY_PER_MWH}
+    return replace(asset, parameters={**price, **asset.parameters})
 
 
 def run_plan(
@@ -301,12 +310,14 @@ def run_plan(
     taking: risk.Risk | None = None,
     progress: Callable[[str], None] | None = None,
     change: Callable[[DispatchProblem], DispatchProblem] | None = None,
+    planner: risk.Planner = solve_plan,
     notes: dict[str, Any] | None = None,
 ) -> Made:
     """Plan ``horizon`` and store the run. A failure is stored and raised.
 
     taking: how forecast errors count; None as the city's parameters say. change: makes another
-    problem of the city's, for a run on a copy. notes: more for the summary.
+    problem of the city's, for a run on a copy. planner: makes the plan, such as one that begins at
+    the plan before. notes: more for the summary.
     """
     if run_id is None:
         with city.database.connection() as connection:
@@ -321,7 +332,9 @@ def run_plan(
             certain = taking.kind is risk.RiskKind.NONE
             ahead = None if certain else risk.outlook(connection, city, horizon.known_at, problem)
         seed = int(horizon.known_at.timestamp())
-        made = risk.plan(problem, ahead, taking, kind=kind, seed=seed, progress=progress)
+        made = risk.plan(
+            problem, ahead, taking, kind=kind, seed=seed, progress=progress, planner=planner
+        )
         plan = made.plan
         more = {**(notes or {}), "risk": made.about}
         with city.database.connection() as connection:

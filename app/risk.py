@@ -37,6 +37,9 @@ from optimization.scenarios import draw, reduce
 from store import forecasts
 from store.database import Connection
 
+Planner = Callable[..., Plan]
+"""optimization.planner.plan, or what can be called like it."""
+
 LEVEL, SCENARIOS = 0.9, 6
 DRAWN, JUDGED = 200, 30
 """Scenarios drawn to be reduced, and those a plan is judged by."""
@@ -150,10 +153,12 @@ def plan(
     kind: str,
     seed: int,
     progress: Callable[[str], None] | None = None,
+    planner: Planner = plan_plain,
 ) -> Planned:
     """Plan ``problem`` as ``risk`` asks, and compare with the plain plan in the same scenarios.
 
-    seed: of the scenarios; the same gives the same plan.
+    seed: of the scenarios; the same gives the same plan. planner: makes the plain plan, such as one
+    that begins at the plan before.
     """
     about: dict[str, Any]
     if risk.kind is RiskKind.NONE or ahead is None:
@@ -162,7 +167,7 @@ def plan(
             about["asked"] = str(risk.kind)
             about["text_en"] = "No forecast quantiles are known, so the plan stands on one course."
             about["text_zh"] = "没有可用的预测分位数，计划按单一预测制定。"
-        return Planned(plan_plain(problem, progress=progress), about)
+        return Planned(planner(problem, progress=progress), about)
     drawn = draw(ahead, DRAWN, np.random.default_rng(seed), dt_h=problem.dt_h)
     about = {"kind": str(risk.kind), "level": risk.level}
     if risk.kind is RiskKind.MARGIN:
@@ -171,7 +176,7 @@ def plan(
         if made.margins is not None:
             about["exchange_margin_mw"] = float(made.margins.exchange_mw.max())
     else:
-        plain = plan_plain(problem, progress=progress)
+        plain = planner(problem, progress=progress)
         several = stochastic.plan(
             problem,
             ahead,

@@ -33,8 +33,6 @@ class Solution:
     price_cny_per_mwh: np.ndarray
     local_cny_per_mwh: np.ndarray
     """Cost of one more MWh drawn where the resource stands: losses and network limits included."""
-    held_by_network: np.ndarray
-    """Where a network row that binds acts on a resource, (time, asset)."""
     reserve_mw: Mapping[str, np.ndarray]
     objective_cny: float
 
@@ -58,7 +56,6 @@ def solution(session: Session) -> Solution:
         exchange_mw=values[exchange.imported] - values[exchange.exported],
         price_cny_per_mwh=price,
         local_cny_per_mwh=local,
-        held_by_network=_held_by_network(session),
         reserve_mw={name: spread(held, values, 0.0) for name, (held, _) in model.reserves.items()},
         objective_cny=solver.objective,
     )
@@ -75,14 +72,6 @@ def _prices(session: Session) -> tuple[np.ndarray, np.ndarray]:
     dual = session.solver.duals(session.limit_rows)
     np.add.at(local, session.limits.tangents.steps, -dual[:, None] * session.limit_effect_mw)
     return price / problem.dt_h, -fleet.fed_sign * local / problem.dt_h
-
-
-def _held_by_network(session: Session) -> np.ndarray:
-    held = np.zeros((session.model.problem.steps, session.model.fleet.size), dtype=bool)
-    binds = np.abs(session.solver.duals(session.limit_rows)) > 1e-6
-    acts = np.abs(session.limit_effect_mw) > 1e-4
-    np.logical_or.at(held, session.limits.tangents.steps, acts & binds[:, None])
-    return held
 
 
 def schedule(session: Session, found: Solution, flow: xr.Dataset) -> xr.Dataset:

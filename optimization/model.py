@@ -27,38 +27,6 @@ PENALTY_FACTOR = 50.0
 ABOVE_OTHERS = 3.0
 """The same in units of the highest price of anything else that can be broken."""
 
-WORDS: Mapping[str, tuple[str, str]] = MappingProxyType(
-    {
-        "raised": ("the power limit", "功率上限"),
-        "lowered": ("the power limit", "功率下限"),
-        "content": ("the energy bounds", "能量上下限"),
-        "energy": ("the energy balance of the storage", "储能能量平衡"),
-        "soft bounds": ("the wished-for energy bounds", "期望能量区间"),
-        "bands hold the content": ("the depth of discharge", "放电深度"),
-        "bands give what is lowered": ("the depth of discharge", "放电深度"),
-        "bands change": ("the depth of discharge", "放电深度"),
-        "power only while on": ("the state on or off", "启停状态"),
-        "least power while on": ("the least power while on", "最小出力"),
-        "start": ("the start", "启动"),
-        "stays on": ("the minimum up time", "最短运行时间"),
-        "stays off": ("the minimum down time", "最短停机时间"),
-        "longest run": ("the longest run", "最长连续运行时间"),
-        "starts": ("the number of starts", "启动次数"),
-        "ramp up": ("the ramp upwards", "上爬坡限制"),
-        "ramp down": ("the ramp downwards", "下爬坡限制"),
-        "circle": ("the apparent power of the inverter", "逆变器视在功率"),
-        "import limit": ("the import limit of the substation", "变电站受电上限"),
-        "export limit": ("the export limit of the substation", "变电站外送上限"),
-        "peak": ("the monthly peak", "月度最大需量"),
-        "peak-valley": ("the peak-valley target", "峰谷差目标"),
-        "position": ("the promised exchange", "承诺交换功率"),
-        "change": ("the plan before", "上一计划"),
-        "network": ("a voltage or loading limit of the network", "电网电压或负载率限值"),
-        "exchange": ("the balance of the grid", "电网功率平衡"),
-    }
-)
-"""What binds, in words, by the name of its block; English and Chinese."""
-
 
 @dataclass(frozen=True, eq=False)
 class Model:

@@ -64,11 +64,10 @@ class Rolling:
         start = timer()
         session = self._moved_to(problem)
         moved_s = timer() - start
+        self._session = None  # until this plan is there: its rows may come to nothing
         found = plan(problem, session=session, progress=progress, timer=timer)
         if found.status is Status.OPTIMAL:
             self._session, self._schedule = session, found.schedule
-        else:
-            self._session = None  # its rows may be those of a horizon that came to nothing
         return replace(found, build_s=found.build_s + moved_s)
 
     def _moved_to(self, problem: DispatchProblem) -> Session:

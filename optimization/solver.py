@@ -238,11 +238,6 @@ class Solver:
         return len(self._lower)
 
     @property
-    def has_integers(self) -> bool:
-        """Whether some column is an integer; the basis then belongs to a program that held it."""
-        return bool(self._integer.size)
-
-    @property
     def iterations(self) -> int:
         """Simplex iterations of the last linear solve."""
         return int(self._highs.getInfo().simplex_iteration_count)
