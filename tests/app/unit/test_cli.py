@@ -526,7 +526,7 @@ def test_a_file_of_readings_is_imported_once(installed: City, run: Run, tmp_path
         "meter-9,p,kW,2026-06-25T11:45:00+08:00,1500\n"
     )
     counts = {"file": str(file), "read": 2, "stored": 1, "duplicates": 0, "rejected": 1}
-    counts |= {"first_reason": "row 3: unknown device 'meter-9'"}
+    counts |= {"first_reason": "row 3: unknown device 'meter-9'", "error": ""}
     assert json.loads(run("ingest", "file", file, "--json").out) == [counts]
     again = {**counts, "stored": 0, "duplicates": 1}
     assert json.loads(run("ingest", "file", file, "--json").out) == [again]
