@@ -133,7 +133,8 @@ class Solver:
         """Solve from the last basis.
 
         With integer columns the duals are those of the linear program in which the integers are
-        held at their values.
+        held at their values. A search that runs out of time counts as optimal when it has found
+        integers that fit.
         """
         self._clear()
         if not self._integer.size:
@@ -143,11 +144,17 @@ class Solver:
             self._highs.setSolution(self._integer.size, _int(self._integer), hint)
         self._highs.run()
         status = self._status()
-        if status is not Status.OPTIMAL:
+        if status is not Status.OPTIMAL and not self._has_plan(status):
             return status
         chosen = np.round(np.asarray(self._highs.getSolution().col_value)[self._integer])
         self._hint = chosen
         return self._with_integers_held(chosen)
+
+    def _has_plan(self, status: Status) -> bool:
+        """Out of time, but with integers that fit: better than no plan at all."""
+        feasible = highspy.SolutionStatus.kSolutionStatusFeasible
+        known = self._highs.getInfo().primal_solution_status
+        return status is Status.TIME_LIMIT and known == int(feasible)
 
     def _linear(self) -> Status:
         self._highs.run()

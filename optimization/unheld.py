@@ -71,7 +71,7 @@ def _needs(fleet: Fleet, flow: xr.Dataset) -> dict[tuple[str, str, int, int], st
             unit = "pu" if excess.quantity is Quantity.VM_PU else "%"
             digits = 4 if unit == "pu" else 1
             needs[key] = (
-                f" It would take {over / abs(effect[bus]):.2f} MW {what} at bus "
+                f" It would take about {over / abs(effect[bus]):.2f} MW {what} at bus "
                 f"{int(network.buses[bus])}, or a limit of {value:.{digits}f} {unit}."
             )
     return needs
