@@ -226,7 +226,7 @@ def _refuse_references(net: pandapowerNet) -> None:
     for table, elements in net.items():
         if not isinstance(elements, pd.DataFrame) or table.startswith(("_", "res_", "bus")):
             continue
-        for column in elements.columns.intersection(_BUS_COLUMNS):
+        for column in elements.columns.intersection(list(_BUS_COLUMNS)):
             if not elements[column].isin(buses).all():
                 raise NetworkError(f"A {table} stands at a {column} that does not exist.")
     for et, table in (("b", "bus"), ("l", "line"), ("t", "trafo"), ("t3", "trafo3w")):
