@@ -12,6 +12,7 @@ import warnings
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from pandapower.auxiliary import _add_ppc_options, pandapowerNet
 from pandapower.pd2ppc import _pd2ppc
 from pandapower.pypower import idx_brch, idx_bus
@@ -19,6 +20,7 @@ from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
 from core.errors import NetworkError
+from grid.reasons import first_line
 
 UNSUPPORTED = ("dcline", "svc", "tcsc", "ssc", "vsc", "xward")
 """pandapower's tables of elements that are not modelled here."""
@@ -168,7 +170,7 @@ def convert(net: pandapowerNet) -> Admittance:
         raise
     except Exception as error:  # pandapower says what it does not like in many ways
         raise NetworkError(
-            f"The network cannot be turned into an electrical model: {error!s:.200}."
+            f"The network cannot be turned into an electrical model: {first_line(error)}"
         ) from error
 
 
@@ -208,7 +210,33 @@ def _convert(net: pandapowerNet) -> Admittance:
     )
 
 
+_HIGHEST_BUS = 10_000_000
+"""pandapower makes an array as long as the highest number of a bus."""
+_BUS_COLUMNS = ("bus", "from_bus", "to_bus", "hv_bus", "mv_bus", "lv_bus")
+
+
+def _refuse_references(net: pandapowerNet) -> None:
+    """pandapower's compiled code reads beyond its arrays for a bus that does not exist, which ends
+    the process: no exception could be caught."""
+    buses = net.bus.index
+    if not pd.api.types.is_integer_dtype(buses) or not buses.is_unique or (buses < 0).any():
+        raise NetworkError("The numbers of the buses must be whole, not negative, and each once.")
+    if buses.max() > _HIGHEST_BUS:
+        raise NetworkError(f"The number of a bus is above {_HIGHEST_BUS}; give smaller ones.")
+    for table, elements in net.items():
+        if not isinstance(elements, pd.DataFrame) or table.startswith(("_", "res_", "bus")):
+            continue
+        for column in elements.columns.intersection(list(_BUS_COLUMNS)):
+            if not elements[column].isin(buses).all():
+                raise NetworkError(f"A {table} stands at a {column} that does not exist.")
+    for et, table in (("b", "bus"), ("l", "line"), ("t", "trafo"), ("t3", "trafo3w")):
+        elements = net.switch.element[net.switch.et == et]
+        if not elements.isin(net[table].index).all():
+            raise NetworkError(f"A switch opens a {table} that does not exist.")
+
+
 def _refuse(net: pandapowerNet) -> None:
+    _refuse_references(net)
     if not (len(net.ext_grid) and net.ext_grid.in_service.any()) and not len(net.gen):
         raise NetworkError("No bus is supplied: the network has no external grid in service.")
     for table in UNSUPPORTED:

@@ -22,6 +22,7 @@ from core.errors import NetworkError
 from core.findings import Finding
 from grid import checks
 from grid.admittance import Admittance, convert
+from grid.reasons import first_line
 
 ELEMENTS: Mapping[str, int] = MappingProxyType({"load": -1, "storage": -1, "sgen": 1})
 """Tables of injections, and the sign that makes their power count as fed into the bus."""
@@ -202,15 +203,17 @@ def checked_tables(net: pandapowerNet) -> Network:
     if missing or not len(net.bus):
         what = f"the table {missing[0]}" if missing else "any bus"
         raise NetworkError(f"The network model lacks {what}.")
-    for table, empty in pandapower.create_empty_network().items():
-        if isinstance(empty, pd.DataFrame) and not table.startswith(("_", "res_")):
+    empty = pandapower.create_empty_network()
+    for table, none in empty.items():
+        if isinstance(none, pd.DataFrame) and not table.startswith(("_", "res_")):
             given = net.get(table)
             if not isinstance(given, pd.DataFrame) or not len(given):
-                net[table] = empty
+                net[table] = none
     for table, columns in _COLUMNS.items():
         absent = [c for c in columns.split() if c not in net[table].columns]
         if absent and len(net[table]):
             raise NetworkError(f"The table {table} of the network lacks the column {absent[0]}.")
+        _typed(net[table], empty[table])
         if "name" not in net[table].columns:
             net[table]["name"] = None
     return Network(net)
@@ -222,6 +225,27 @@ def check(network: Network) -> list[Finding]:
     Errors stop a calculation or make its numbers meaningless, warnings do not.
     """
     return checks.run(network.net)
+
+
+def _typed(table: pd.DataFrame, empty: pd.DataFrame) -> None:
+    """Gives columns of mixed values the kind they have in pandapower; what is no number is NaN.
+
+    A single odd cell makes a whole column one of objects, which no numerical code takes; as NaN the
+    checks can name it.
+    """
+    for column in table.columns.intersection(empty.columns):
+        wanted = empty[column].dtype
+        types = pd.api.types
+        if not types.is_object_dtype(table[column]) or not types.is_numeric_dtype(wanted):
+            continue
+        if types.is_bool_dtype(wanted):
+            if table[column].isin([True, False]).all():
+                table[column] = table[column].astype(bool)
+            continue
+        values = pd.to_numeric(table[column], errors="coerce")
+        whole = np.isfinite(values).all() and (values == np.round(values)).all()
+        keeps = types.is_integer_dtype(wanted) and whole
+        table[column] = values.astype(np.int64 if keeps else float)
 
 
 def _limit(table: pd.DataFrame, column: str, default: float) -> np.ndarray:
@@ -255,9 +279,3 @@ def _point(text: object) -> tuple[float, float]:
         except (ValueError, KeyError, TypeError):
             return float("nan"), float("nan")
     return float("nan"), float("nan")
-
-
-def first_line(error: Exception) -> str:
-    """The first line of what a library says, as the end of a sentence."""
-    text = str(error).strip().splitlines()
-    return (text[0][:200] if text else type(error).__name__).rstrip(".") + "."

@@ -11,7 +11,8 @@ from scipy.io import loadmat, savemat
 
 from core.errors import NetworkError
 from grid.formats import _mpc
-from grid.network import Network, first_line
+from grid.network import Network
+from grid.reasons import first_line
 
 NAME = "MATPOWER binary"
 EXTENSIONS = (".mat",)

@@ -10,7 +10,8 @@ from pandapower.convert_format import convert_format
 from pandapower.io_utils import from_dict_of_dfs, to_dict_of_dfs
 
 from core.errors import NetworkError
-from grid.network import Network, checked_tables, first_line
+from grid.network import Network, checked_tables
+from grid.reasons import first_line
 
 NAME = "pandapower Excel"
 EXTENSIONS = (".xlsx",)

@@ -143,6 +143,17 @@ def test_what_is_not_modelled_is_named_and_a_held_voltage_is_a_warning():
         run(Network(net), NOW)
 
 
+@pytest.mark.parametrize("bus", [-1, 99, np.nan])
+def test_a_bus_that_does_not_exist_is_refused_before_compiled_code_sees_it(bus):
+    """Beyond its arrays pandapower's compiled code ends the whole process."""
+    for table, column in (("load", "bus"), ("line", "to_bus"), ("trafo", "hv_bus")):
+        net = sound()
+        net[table][column] = net[table][column].astype(float)
+        net[table].loc[0, column] = bus
+        with pytest.raises(NetworkError, match=f"A {table} stands at a {column}"):
+            run(Network(net), NOW)
+
+
 TABLES = ("bus", "line", "trafo", "switch", "load", "sgen", "storage", "ext_grid", "gen", "shunt")
 BAD = (np.nan, None, -1, 0, -0.5, 1e30, np.inf, "?", 99)
 
@@ -158,7 +169,7 @@ SOUND = {"plain": sound(), "with a generator": every_kind()}
 
 
 @given(st.data())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_whatever_is_spoilt_the_answer_is_a_result_or_a_sentence(data):
     """Random cells deleted, negated or replaced: reading, checking and calculating never fail
     otherwise than by an error of ours; and what passes the checks has a result or no solution."""
