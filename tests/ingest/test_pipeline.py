@@ -13,6 +13,7 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
+from core.charging import ChargingEvent, SessionStep
 from core.errors import StoreError, StoreUnavailableError
 from core.readings import Quality
 from core.sites import AssetKind, DeviceProfile, ProfileTag, Route, Tag
@@ -313,7 +314,8 @@ def test_a_device_that_floods_is_bundled_and_the_others_are_stored(sink, tag_map
 
 def test_events_are_kept_before_the_acknowledgement(sink, tag_map, message):
     def decode(topic, payload, received_at):
-        return replace(senml.decode(topic, payload, received_at), events=(payload[:5],))
+        event = ChargingEvent(SessionStep.UPDATE, "CP-1", "7", received_at, 1)
+        return replace(senml.decode(topic, payload, received_at), events=(event,))
 
     class Chargers(Journal):
         def charging(self, events):

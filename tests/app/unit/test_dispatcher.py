@@ -220,7 +220,7 @@ dispatcher.Dispatcher(city, Settings(broker_port=int(sys.argv[2]))).intraday(par
 
 
 @pytest.mark.parametrize(
-    ("where", "left"), [("planning.solve_plan", "running"), ("dispatcher.publish", "optimal")]
+    ("where", "left"), [("planning.risk.plan", "running"), ("dispatcher.publish", "optimal")]
 )
 def test_a_scheduler_killed_in_the_middle_leaves_a_plan_in_force(
     where: str,
@@ -256,18 +256,37 @@ def test_a_scheduler_killed_in_the_middle_leaves_a_plan_in_force(
     assert set(statuses(city).values()) == {"sent"}
 
 
-def test_a_plan_without_solution_leaves_the_one_before_it(
+def with_battery(with_site: Callable[..., City], site: Site, parameters: dict[str, float]) -> City:
+    """The city with another battery."""
+    return with_site(
+        assets=tuple(
+            replace(a, parameters=parameters) if a.kind is AssetKind.BATTERY else a
+            for a in site.assets
+        )
+    )
+
+
+def test_an_impossible_day_is_followed_with_what_had_to_give(
+    with_site: Callable[..., City], site: Site, city: City, broker: Broker, now: datetime
+) -> None:
+    Dispatcher(city, Settings(broker_port=broker.port)).intraday(now)
+    tight = with_battery(with_site, site, {"p_max_mw": 0.001, "e_max_mwh": 2.0, "soc_end": 1.0})
+    Dispatcher(tight, Settings(broker_port=broker.port)).intraday(now + QUARTER_HOUR)
+    newest, before = stored(tight)
+    assert (newest.state, before.state) == ("relaxed", "optimal")
+    assert [given["subject"] for given in newest.summary["given"]] == ["battery-000"]
+    assert retained(broker, 2)[f"{TOPIC}/battery-000"]["run"] == newest.id
+
+
+def test_a_plan_that_fails_leaves_the_one_before_it(
     with_site: Callable[..., City], site: Site, city: City, broker: Broker, now: datetime
 ) -> None:
     Dispatcher(city, Settings(broker_port=broker.port)).intraday(now)
     (before,) = stored(city)
-    full = {"p_max_mw": 0.001, "e_max_mwh": 2.0, "soc_end": 1.0}
-    assets = [
-        replace(a, parameters=full) if a.kind is AssetKind.BATTERY else a for a in site.assets
-    ]
-    tight = with_site(assets=tuple(assets))
-    Dispatcher(tight, Settings(broker_port=broker.port)).intraday(now + QUARTER_HOUR)
-    assert [run.state for run in stored(tight)] == ["infeasible", "optimal"]
+    broken = with_battery(with_site, site, {"p_max_mw": -1.0, "e_max_mwh": 2.0})
+    with pytest.raises(ConfigurationError, match="battery-000"):
+        Dispatcher(broken, Settings(broker_port=broker.port)).intraday(now + QUARTER_HOUR)
+    assert [run.state for run in stored(broken)] == ["failed", "optimal"]
     assert retained(broker, 2)[f"{TOPIC}/battery-000"]["run"] == before.id
 
 

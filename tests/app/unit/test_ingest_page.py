@@ -15,8 +15,9 @@ from typer.main import get_command
 
 from app import cli
 from app.settings import Settings
+from core.setpoints import Answer
 from core.sitetree import from_tree
-from ingest import description
+from ingest import description, setpoint_listener, setpoints
 from ingest.filemapping import of_tree
 from ingest.hj212_frame import frame
 from ingest.messages import Message
@@ -35,6 +36,8 @@ def parts() -> Iterator[dict[str, Any]]:
     """What the JSON of the page adds to a description: whole lists, or single things."""
     for text in blocks("json"):
         tree = json.loads(text if text.lstrip().startswith("{") else "{" + text + "}")
+        if "issued_at" in tree:  # a message, not a part of a description
+            continue
         if "pattern" in tree:
             yield {"profiles": [tree]}
         elif "host" in tree:
@@ -54,6 +57,14 @@ def test_its_json_describes_a_city() -> None:
     spoken = {p.protocol for p in site.profiles} | {link.protocol for link in site.links}
     assert spoken == {"sunspec", "json", "hj212", "ocpp", "modbus"}
     assert site.tags
+
+
+def test_its_setpoint_and_the_answer_are_read_as_such() -> None:
+    asked, answered = [text.encode() for text in blocks("json") if "issued_at" in text]
+    schedule = setpoint_listener.decode("verdigrid/setpoints/battery-003", asked)
+    answer = setpoints.decode_answer(setpoints.answer_topic("battery-003"), answered)
+    assert (answer.asset, answer.answer) == ("battery-003", Answer.ACCEPTED)
+    assert answer.issued_at == schedule.issued_at
 
 
 def test_its_toml_describes_files() -> None:
