@@ -76,6 +76,16 @@ def signed_in(url: str) -> Iterator[Callable[[str], httpx.Client]]:
 # --- sign-in -----------------------------------------------------------------------------------
 
 
+def test_readiness_says_what_is_there(client: httpx.Client) -> None:
+    found = client.get("/readyz").json()
+    assert found["city"] == "tiny"
+    assert found["simulated"] is True
+    assert (found["readings"], found["last_reading"]) == (0, None)
+    assert found["latest_plan"] is None
+    assert found["schema_up_to_date"] is True
+    assert not any(found["signs"].values())
+
+
 @pytest.mark.parametrize(
     ("name", "password"), [("operator", "wrong"), ("nobody", DEMO_PASSWORD), ("a\0b", "x")]
 )
@@ -533,13 +543,3 @@ def test_while_the_database_is_away_health_says_so_and_recovers(
         EmbeddedServer.start(server.data_dir)
     eventually("it is ready again", lambda: client.get("/readyz").status_code == 200)
     assert operator.get("/api/v1/plans").status_code == 200
-
-
-def test_readiness_says_what_is_there(client: httpx.Client) -> None:
-    found = client.get("/readyz").json()
-    assert found["city"] == "tiny"
-    assert found["simulated"] is True
-    assert (found["readings"], found["last_reading"]) == (0, None)
-    assert found["latest_plan"] is None
-    assert found["schema_up_to_date"] is True
-    assert not any(found["signs"].values())
