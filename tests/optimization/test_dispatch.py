@@ -240,7 +240,7 @@ def test_where_export_pays_more_than_import_costs(toy):
 
 
 def test_a_conflict_is_explained_and_gives_way(toy):
-    """Too full to be emptied in time: the bound gives as far as it must, and there is a plan."""
+    """Too slow to be full in time: the bound gives as far as it must, and there is a plan."""
     day = toy(4)
     problem = day.problem([day.battery(soc=0.0, soc_end=1.0, p_max_mw=0.1)], price=100.0)
     found = plan(problem)
@@ -248,9 +248,9 @@ def test_a_conflict_is_explained_and_gives_way(toy):
     (finding,) = found.violations
     assert (finding.component, finding.ids) == ("battery", ("battery-0",))
     (given,) = found.given
-    assert given.limit == "most_energy"
-    assert given.amount == pytest.approx(1.0 - 0.1 / 0.95, abs=1e-3)
-    np.testing.assert_allclose(found.schedule.p_mw.values[:, 0], -0.1, atol=1e-4)
+    assert given.limit == "least_energy"
+    assert given.amount == pytest.approx(2.0 - 4 * 0.1 * 0.95, abs=1e-3)
+    np.testing.assert_allclose(found.schedule.p_mw.values[:, 0], 0.1, atol=1e-4)
 
 
 def test_numbers_are_refused_where_there_are_none(toy):
