@@ -1,6 +1,7 @@
 """Which plans wait for an operator, and until when.
 
-Site.parameters holds
+A plan with limits opened that no schedule could keep always waits: nobody but an operator may
+decide that a limit of a device or of the grid gives. Site.parameters holds
 - approval: ``none`` (the default), ``required`` for every plan that could be followed, or a list
   of kinds, such as ``["day_ahead"]``
 - approval_minutes: how long after its first step begins a plan can still be approved (15)
@@ -20,7 +21,7 @@ MINUTES = 15.0
 
 
 def needed(parameters: Mapping[str, Any], kind: str) -> bool:
-    """Whether a plan of ``kind`` waits for approval; raises ConfigurationError."""
+    """Whether every plan of ``kind`` waits for approval; raises ConfigurationError."""
     asked = parameters.get("approval", "none")
     if asked == "none":
         return False

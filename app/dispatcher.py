@@ -7,6 +7,8 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import cached_property
 
+import xarray as xr
+
 from app.plankinds import DAY_AHEAD, INTRADAY
 from app.planning import Horizon, network_of, run_plan
 from app.settings import Settings
@@ -16,6 +18,7 @@ from core.setpoints import joined
 from core.timeaxis import DAY, floor_to, local_date, local_day, zone
 from grid.network import Network
 from ingest.setpoints import publish
+from optimization.result import Status
 from optimization.rolling import Rolling
 from store import runs, setpoints
 
@@ -25,10 +28,11 @@ log = logging.getLogger(__name__)
 class Dispatcher:
     """Makes the city's plans; used by one thread at a time."""
 
-    def __init__(self, city: City, settings: Settings) -> None:
+    def __init__(self, city: City, settings: Settings, rolling: Rolling | None = None) -> None:
+        """rolling: how a plan follows the one before; by default at a small price on change."""
         self._city = city
         self._broker = broker_access(settings)
-        self._rolling = Rolling()
+        self._rolling = rolling or Rolling()
 
     @property
     def has_grid(self) -> bool:
@@ -63,7 +67,8 @@ class Dispatcher:
     def intraday(self, now: datetime, *, requested_by: str = "schedule") -> None:
         """Plan the next 24 hours from the next step on, and send the set-points out.
 
-        Each of these plans begins where the one before stands, with a small price on leaving it.
+        Each of these plans begins where the one before stands, with a small price on leaving the
+        one that devices follow.
         """
         self._replan(now, requested_by=requested_by, run_id=None)
 
@@ -88,6 +93,7 @@ class Dispatcher:
     def _replan(self, now: datetime, *, requested_by: str, run_id: int | None) -> None:
         resolution = self._city.site.plan_resolution
         start = floor_to(now, resolution) + resolution
+        self._rolling.follow(self._followed(start))
         made = run_plan(
             self._city,
             self._network,
@@ -97,12 +103,31 @@ class Dispatcher:
             run_id=run_id,
             planner=self._rolling.plan,
         )
-        if made.plan.numbers is None:
+        if made.plan.status is not Status.OPTIMAL:
             log.warning(
                 "the plan before this one stays in force",
-                extra={"run": made.run_id, "status": str(made.plan.status)},
+                extra={
+                    "run": made.run_id,
+                    "status": str(made.plan.status),
+                    "waits_for_approval": made.plan.numbers is not None,
+                },
             )
         self.send(now)
+
+    def _followed(self, start: datetime) -> xr.Dataset | None:
+        """What devices follow from ``start`` on, as far as a re-plan asks; None where nothing.
+
+        Not the plan made last: that one may wait for approval, be refused, or never have gone out.
+        """
+        # What lies after the hours with a price on change is not asked for, which is most of it.
+        ahead = timedelta(hours=min(self._rolling.change_h, 24.0))
+        with self._city.database.connection() as connection:
+            held = setpoints.in_force_at(connection, start)
+            following = [
+                a for a, s in held.items() if s.valid_until is None or s.valid_until > start
+            ]
+            schedule = runs.in_force(connection, INTRADAY, start, start + ahead, following)
+        return schedule if "p_mw" in schedule else None
 
     def tend(self, now: datetime) -> None:
         """Set aside proposals whose time is over, and send what has come into force."""

@@ -1,4 +1,5 @@
-"""What is wrong with the steering of devices: no new plan, no answer, a refusal, a deviation.
+"""What is wrong with the steering of devices: no new plan, no answer, a refusal, a deviation; and
+a plan for an impossible day, which nobody follows before an operator has approved it.
 
 Site.parameters may hold plan_late_minutes (45), acknowledge_minutes (5), and the tolerance that
 grid/tracking.py documents.
@@ -11,7 +12,7 @@ from datetime import datetime, timedelta
 import numpy as np
 
 from app import keys
-from app.plankinds import INTRADAY
+from app.plankinds import FOLLOWED, INTRADAY
 from app.tariffs import number
 from app.wiring import City
 from core.alerts import AlertSeverity, Condition
@@ -24,6 +25,7 @@ from store.database import Connection
 from store.setpoints import Sent
 
 LATE = "plan-late"
+WAITING = "plan-waiting"
 UNANSWERED = "setpoint-unanswered"
 REFUSED = "setpoint-refused"
 DEVIATION = "setpoint-deviation"
@@ -39,6 +41,7 @@ def conditions(connection: Connection, city: City, now: datetime) -> list[Condit
     sent = setpoints.newest(connection)
     return [
         *_late(connection, city, sent, now),
+        *_waiting(connection, now),
         *_unanswered(city, sent, now),
         *(_refused(one) for one in sent if one.status == "refused"),
         *_deviations(connection, city, sent, now),
@@ -88,6 +91,30 @@ def _late(connection: Connection, city: City, sent: list[Sent], now: datetime) -
             f"自 {since} 起没有新计划。{then_zh}",
         )
     ]
+
+
+def _waiting(connection: Connection, now: datetime) -> list[Condition]:
+    """That a plan with limits opened waits; plans that a city asks to see anyway raise no alert."""
+    newest = (runs.latest(connection, kind, runs.PROPOSED) for kind in FOLLOWED)
+    for run in newest:
+        decision = runs.decision(connection, run.id) if run else None
+        if run is None or decision is None or decision.decide_by < now or not runs.opened(run):
+            continue
+        count, until = len(runs.opened(run)), _clock(decision.decide_by)
+        return [
+            Condition(
+                WAITING,
+                "dispatch",
+                AlertSeverity.WARNING,
+                float(count),
+                "1",
+                f"No schedule keeps every limit: run {run.id} opens {count} and waits for approval "
+                f"until {until}. The plan before it stays in force.",
+                f"没有计划能守住全部限值：运行 {run.id} 放宽 {count} 项，等待批准，截止 {until}。"
+                "此前的计划继续执行。",
+            )
+        ]
+    return []
 
 
 def _unanswered(city: City, sent: list[Sent], now: datetime) -> list[Condition]:

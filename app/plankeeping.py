@@ -12,7 +12,7 @@ from app.plankinds import FOLLOWED, INTRADAY
 from app.wiring import City
 from core.timeaxis import from_datetime64
 from optimization.problem import DispatchProblem
-from optimization.result import Plan
+from optimization.result import Plan, Status
 from store import runs, setpoints
 from store.database import Connection
 
@@ -30,17 +30,19 @@ def keep(
     """Store the result of a run; what it asks of devices waits there to be sent.
 
     A plan that did not come about has a status and findings, but no numbers, and asks nothing: the
-    plan before it stays in force. So it does where an operator has to approve this one first.
+    plan before it stays in force. So it does where an operator has to approve this one first:
+    where the city asks for that, and always where limits had to be opened for it.
     known_at: city time at which it was made. notes: more for the summary.
     """
     numbers = plan.numbers
     parameters = city.site.parameters
-    waits = numbers is not None and kind in FOLLOWED and approval.needed(parameters, kind)
+    asked_for = kind in FOLLOWED and approval.needed(parameters, kind)
+    waits = asked_for or (kind in FOLLOWED and plan.status is Status.RELAXED)
     summary = {**plan.summary(), **(notes or {})}
-    state = runs.PROPOSED if waits else str(plan.status)
     if numbers is None:
-        runs.finish(connection, run_id, state, summary)
+        runs.finish(connection, run_id, str(plan.status), summary)
         return
+    state = runs.PROPOSED if waits else str(plan.status)
     schedule = with_tariff(numbers.schedule, problem)
     runs.finish(connection, run_id, state, summary, schedule, numbers.ac, numbers.grounds)
     if waits:
@@ -49,7 +51,7 @@ def keep(
         runs.lapse(connection, known_at)
     elif kind == INTRADAY:
         runs.supersede(connection, run_id)
-    if waits or kind == INTRADAY:
+    if asked_for or kind == INTRADAY:
         asked = steering.setpoints(problem, numbers.schedule, parameters, run_id)
         setpoints.prepare(connection, run_id, asked)
 

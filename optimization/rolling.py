@@ -3,7 +3,7 @@
 A re-plan takes over the exchange tangents, the network rows and the basis of the plan before,
 moved in time. What has happened since comes in as the new problem: measured contents, states and
 forecasts in its envelopes and injections. What is committed stays by the ChangeCost that
-``following`` makes of the plan before.
+``following`` makes of the plan before, or of another that is in force instead (``Rolling.follow``).
 """
 
 from __future__ import annotations
@@ -40,6 +40,14 @@ class Rolling:
     held_steps: int = 0
     _session: Session | None = None
     _schedule: xr.Dataset | None = None
+
+    def follow(self, schedule: xr.Dataset | None) -> None:
+        """Let the next plan leave ``schedule`` at a price, instead of the plan before.
+
+        For plans that somebody may refuse: what counts is the one that devices follow; None where
+        they follow none. schedule: p_mw over (time, asset), NaN where it says nothing.
+        """
+        self._schedule = schedule
 
     def plan(
         self,

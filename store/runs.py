@@ -24,11 +24,11 @@ from store.frames import frame
 _SQL = sqltext.load("runs")
 FAILED = "failed"
 OPTIMAL = "optimal"
-"""In force, or to be: a plan that needed approval has it."""
 PROPOSED, REFUSED, LAPSED = "proposed", "refused", "lapsed"
-"""An optimal plan that needs approval: it waits for it, was refused, or nobody decided in time."""
+"""A plan that needs approval: it waits for it, was refused, or nobody decided in time."""
 WITH_NUMBERS = ("optimal", "relaxed")
-"""States of runs that have a schedule: as asked, or with limits opened that nobody could keep."""
+"""States of runs that are in force: as asked, or with limits opened that nobody could keep. A plan
+that needed approval has it."""
 _GROUNDS = "grounds/"
 _UNFINISHED = ("requested", "running")
 
@@ -278,6 +278,14 @@ def decisions(connection: Connection, run_ids: Sequence[int]) -> dict[int, Decis
     """Decisions on these runs, and what of them waits for one, by run."""
     rows = connection.execute(_SQL["decisions"], {"ids": list(run_ids)}).fetchall()
     return {row[0]: Decision(*row) for row in rows}
+
+
+def opened(run: Run) -> list[dict[str, Any]]:
+    """The limits that had to be opened for the plan of ``run``, as its summary has them.
+
+    Each with subject, limit, amount, unit, start, end, text_en and text_zh.
+    """
+    return [given for given in run.summary.get("given") or [] if given.get("hard")]
 
 
 def schedule(connection: Connection, run_id: int) -> xr.Dataset:

@@ -21,12 +21,19 @@ By = Annotated[str, typer.Option(help="Who decides.")]
 def approve(
     run_id: RunId, comment: Comment = "", by: By = "console", as_json: AsJson = False
 ) -> None:
-    """Put a proposed plan into force; its set-points go out within seconds."""
+    """Put a proposed plan into force; its set-points go out within seconds.
+
+    Where limits had to be opened for it, they are named: with its approval they give.
+    """
     with open_database(settings.load()) as database:
         now = load_city(database).now()
         with database.connection() as connection:
             runs.approve(connection, run_id, by, comment, now)
+            approved = runs.by_id(connection, run_id)
     _say(run_id, "approved", as_json=as_json)
+    if not as_json and approved is not None:
+        for given in runs.opened(approved):
+            console.print(f"  {given['text_en']}", markup=False)
 
 
 def refuse(
@@ -54,7 +61,10 @@ def list_runs(
     limit: Annotated[int, typer.Option(min=1, max=1_000, help="At most so many.")] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """Runs with their state, and who approved or refused them; the newest first."""
+    """Runs with their state, and who approved or refused them; the newest first.
+
+    opened: limits that no schedule could keep and that the plan opens; it waits for approval.
+    """
     kinds = [WHAT_IF] if what_if else [*FOLLOWED, WHOLE_DAY]
     with open_database(settings.load()) as database, database.connection() as connection:
         found = runs.recent(connection, limit, kinds)
@@ -74,11 +84,12 @@ def list_runs(
                 "decided_by": decision.decided_by if decision else None,
                 "decided_at": decision.decided_at if decision else None,
                 "comment": decision.comment if decision else None,
+                "opened": len(runs.opened(run)),
                 "reason": run.reason,
             }
         )
-    columns = ("id", "kind", "state", "city_at", "asked_by", "decide_by", "decided_by", "comment")
-    emit("Runs", rows, (*columns, "reason"), as_json=as_json)
+    columns = ("id", "kind", "state", "opened", "city_at", "asked_by", "decide_by", "decided_by")
+    emit("Runs", rows, (*columns, "comment", "reason"), as_json=as_json)
 
 
 def list_setpoints(

@@ -24,6 +24,7 @@ from dashboards.guard import guarded
 from dashboards.queries import dispatch, series
 from dashboards.scene import Desk, Scene
 from dashboards.texts import words as words_of
+from store import runs
 
 NAME = "dispatch"
 PATH = "dispatch"
@@ -54,6 +55,7 @@ SLOTS: Mapping[str, tuple[Any, str]] = {
     "runs": (GRID, "rowData"),
 }
 REASONS_SHOWN = 12
+OPENED_SHOWN = 6
 LATE = timedelta(minutes=45)
 """A plan older than this has had no follower for three quarter-hours."""
 LONGEST_COMMENT = 2_000
@@ -278,13 +280,17 @@ def _sentence(scene: Scene, data: dispatch.Dispatch) -> Component:
             time=formats.moment(data.plan.run.city_at, scene.tz),
         )
     ]
+    opened = runs.opened(data.plan.run)
+    if opened:
+        said.append(words("dispatch.say_opened", count=len(opened)))
     saving = comparison.difference(uncontrolled, planned, "total_cny")
     if saving is not None:
         key = "dispatch.say_saves" if saving <= 0 else "dispatch.say_costs"
         said.append(words(key, cny=formats.number(abs(saving), 0)))
     said += _said_of_steering(scene, data)
     late = _late(scene, data)
-    tone = "critical" if violations else "warning" if late or data.steering.off else "good"
+    doubtful = late or opened or data.steering.off
+    tone = "critical" if violations else "warning" if doubtful else "good"
     return parts.sentence(words("join").join([*late, *said]), tone)
 
 
@@ -529,9 +535,24 @@ def _proposal(scene: Scene, data: dispatch.Dispatch) -> dict[str, Any]:
     shown = comparison.table(scene, before, after, comparison.SHORT)
     return {
         "proposal_hidden": False,
-        "proposal": [html.P(text), shown],
+        "proposal": [html.P(text), *_opened(scene, proposal.run), shown],
         "proposal_run": proposal.run.id,
     }
+
+
+def _opened(scene: Scene, run: runs.Run) -> list[Component]:
+    """What gives where a plan for an impossible day is approved; nothing for other plans."""
+    words, opened = scene.words, runs.opened(run)
+    if not opened:
+        return []
+    told = [words.pick(str(g.get("text_en", "")), str(g.get("text_zh", ""))) for g in opened]
+    listed = [html.Li(text) for text in told[:OPENED_SHOWN]]
+    if len(told) > OPENED_SHOWN:
+        listed.append(html.Li(words("approval.more", count=len(told) - OPENED_SHOWN)))
+    return [
+        parts.sentence(words("approval.opened", count=len(opened)), "warning"),
+        html.Ul(listed, className="opened"),
+    ]
 
 
 def _what_ifs(scene: Scene, data: dispatch.Dispatch) -> Component:
@@ -620,6 +641,7 @@ def _run_row(scene: Scene, run: Any) -> dict[str, Any]:
     words = scene.words
     _, planned = dispatch.key_figures(run)
     cost, solve = planned.get("total_cny"), run.summary.get("solve_s")
+    opened = runs.opened(run)
     return {
         "id": str(run.id),
         "kind": words.maybe(f"runs.kind_{run.kind}", str(run.kind)),
@@ -629,7 +651,7 @@ def _run_row(scene: Scene, run: Any) -> dict[str, Any]:
         "by": run.requested_by,
         "cost": "" if cost is None else formats.number(float(cost), 0),
         "solve": "" if solve is None else formats.number(float(solve), 1),
-        "reason": run.reason or "",
+        "reason": run.reason or (words("runs.opened", count=len(opened)) if opened else ""),
     }
 
 

@@ -62,7 +62,10 @@ WITH decided AS (
         AND (%(decision)s <> 'approved' OR d.decide_by >= %(city_at)s)
     RETURNING d.run_id
 )
-UPDATE run SET state = %(state)s, reason = %(reason)s FROM decided WHERE run.id = decided.run_id;
+UPDATE run SET reason = %(reason)s, state = CASE
+    WHEN %(decision)s = 'approved' AND summary ->> 'status' = 'relaxed' THEN 'relaxed'
+    ELSE %(state)s END
+FROM decided WHERE run.id = decided.run_id;
 
 -- name: lapse
 WITH lapsed AS (

@@ -100,7 +100,7 @@ def test_runs_of_a_killed_scheduler_are_closed_and_a_consoles_are_not(
     assert kept.state == "running"
 
 
-def test_grounds_stand_beside_the_power_flow_and_a_relaxed_plan_is_followed(
+def test_grounds_stand_beside_the_power_flow_and_an_approved_relaxed_plan_is_followed(
     connection: psycopg.Connection,
 ) -> None:
     run_id = runs.start(connection, "intraday", "schedule", START - HOUR)
@@ -114,12 +114,16 @@ def test_grounds_stand_beside_the_power_flow_and_a_relaxed_plan_is_followed(
         coords={"time": schedule.time.to_numpy(), "asset": ["battery-000", "battery-001"]},
         attrs={"timezone": "Asia/Shanghai", "limits": {"3": ["most_energy", "full", "满"]}},
     )
-    runs.finish(connection, run_id, "relaxed", {}, schedule, schedule, grounds)
+    summary = {"status": "relaxed", "given": [{"hard": True}, {"hard": False}]}
+    runs.finish(connection, run_id, runs.PROPOSED, summary, schedule, schedule, grounds)
+    runs.propose(connection, run_id, START)
+    assert runs.latest(connection, "intraday") is None
+    runs.approve(connection, run_id, "li", "", START - HOUR)
     xr.testing.assert_identical(runs.grounds(connection, run_id), grounds)
     assert set(runs.ac(connection, run_id).data_vars) == {"p_mw", "import_mw"}
     newest = runs.latest(connection, "intraday")
     assert newest is not None
-    assert newest.id == run_id
-    assert runs.latest(connection, "intraday", "optimal") is None
+    assert (newest.id, newest.state) == (run_id, "relaxed")  # that limits were opened is not lost
+    assert len(runs.opened(newest)) == 1
     followed = runs.in_force(connection, "intraday", START, START + HOUR)
     assert followed["p_mw"].to_numpy().tolist() == [[1.0, 1.0]] * 4

@@ -18,6 +18,7 @@ import pytest
 import xarray as xr
 from paho.mqtt.enums import CallbackAPIVersion
 
+from app import dispatchwatch
 from app.actions import CityActions
 from app.alertwatch import AlertWatch
 from app.archive import Archive
@@ -32,9 +33,10 @@ from app.wiring import City
 from core.accounts import Account, Role
 from core.errors import ConfigurationError, PermissionDeniedError, ServiceError
 from core.sites import AssetKind, Site
-from core.timeaxis import DAY, HOUR, QUARTER_HOUR, parse, steps
+from core.timeaxis import DAY, HOUR, QUARTER_HOUR, parse, steps, to_datetime64
 from ingest.broker import Broker
 from ingest.setpoints import TOPIC
+from optimization.rolling import Rolling
 from store import forecasts, runs, setpoints
 
 
@@ -266,16 +268,54 @@ def with_battery(with_site: Callable[..., City], site: Site, parameters: dict[st
     )
 
 
-def test_an_impossible_day_is_followed_with_what_had_to_give(
+def test_a_plan_of_an_impossible_day_is_followed_only_when_an_operator_lets_limits_give(
+    with_site: Callable[..., City], site: Site, city: City, broker: Broker, now: datetime
+) -> None:
+    """In a city that asks for no approval otherwise."""
+    Dispatcher(city, Settings(broker_port=broker.port)).intraday(now)
+    tight = with_battery(with_site, site, {"p_max_mw": 0.001, "e_max_mwh": 2.0, "soc_end": 1.0})
+    dispatcher = Dispatcher(tight, Settings(broker_port=broker.port))
+    later = now + QUARTER_HOUR
+    dispatcher.intraday(later)
+    newest, before = stored(tight)
+    assert (newest.state, before.state) == ("proposed", "optimal")
+    assert [given["subject"] for given in runs.opened(newest)] == ["battery-000"]
+    assert retained(broker, 2)[f"{TOPIC}/battery-000"]["run"] == before.id
+    with tight.database.connection() as connection:
+        (told,) = (
+            c for c in dispatchwatch.conditions(connection, tight, later) if "waiting" in c.rule
+        )
+    assert (told.value, f"run {newest.id} opens 1" in told.text_en) == (1, True)
+    CityActions(tight, lambda: later).approve_plan(Account("li", Role.OPERATOR), newest.id, "")
+    dispatcher.tend(later)
+    assert stored(tight)[0].state == "relaxed"
+    assert retained(broker, 2)[f"{TOPIC}/battery-000"]["run"] == newest.id
+
+
+def test_a_replan_follows_what_devices_follow_and_not_what_was_refused(
     with_site: Callable[..., City], site: Site, city: City, broker: Broker, now: datetime
 ) -> None:
     Dispatcher(city, Settings(broker_port=broker.port)).intraday(now)
-    tight = with_battery(with_site, site, {"p_max_mw": 0.001, "e_max_mwh": 2.0, "soc_end": 1.0})
-    Dispatcher(tight, Settings(broker_port=broker.port)).intraday(now + QUARTER_HOUR)
-    newest, before = stored(tight)
-    assert (newest.state, before.state) == ("relaxed", "optimal")
-    assert [given["subject"] for given in newest.summary["given"]] == ["battery-000"]
-    assert retained(broker, 2)[f"{TOPIC}/battery-000"]["run"] == newest.id
+    cheap_now = [800.0] * 12 + [400.0] * 4 + [800.0] * 8
+    other = {"import_cny_per_mwh_by_hour": cheap_now, "approval": "required"}
+    careful = with_site(parameters=site.parameters | other)
+    rolling = Rolling(change_cny_per_mwh=0.0)
+    dispatcher = Dispatcher(careful, Settings(broker_port=broker.port), rolling)
+    dispatcher.intraday(now + QUARTER_HOUR)
+    refused = stored(careful)[0].id
+    CityActions(careful, lambda: now).refuse_plan(Account("li", Role.OPERATOR), refused, "")
+    rolling.change_cny_per_mwh = 1e6  # whatever it follows, it stays with
+    dispatcher.intraday(now + 2 * QUARTER_HOUR)
+    again, _, first = stored(careful)
+
+    def hour(run_id: int) -> np.ndarray:
+        start = to_datetime64(now + 3 * QUARTER_HOUR)
+        with careful.database.connection() as connection:
+            p_mw = runs.schedule(connection, run_id)["p_mw"].sel(asset="battery-000")
+        return p_mw.sel(time=slice(start, start + np.timedelta64(45, "m"))).to_numpy()
+
+    assert np.abs(hour(refused) - hour(first.id)).max() > 0.1
+    np.testing.assert_allclose(hour(again.id), hour(first.id), atol=1e-5)
 
 
 def test_a_plan_that_fails_leaves_the_one_before_it(
