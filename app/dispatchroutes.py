@@ -81,6 +81,7 @@ def dispatch_router(city: City) -> APIRouter:
                 "asset": one.setpoint.asset,
                 "run": one.setpoint.run_id,
                 "asked_mw": one.setpoint.at(now),
+                "asked_mvar": one.setpoint.q_at(now),
                 "issued_at": _time(one.issued_at),
                 "valid_until": _time(one.setpoint.valid_until),
                 "fallback_mw": one.setpoint.fallback_mw,
@@ -89,6 +90,7 @@ def dispatch_router(city: City) -> APIRouter:
                 "answered_at": _time(one.answered_at),
                 "answered_by": one.answered_by,
                 "reason": one.reason,
+                "q_refused": one.q_refused,
             }
             for one in found
         ]

@@ -2,8 +2,8 @@
 
 The safe default after the end of a plan, or after ``plan_valid_hours`` (a parameter of the site,
 6 by default) since its first step: storages rest, sun and wind give what there is, everything else
-does as it likes (cars charge at once). Where the AC power flow of that default breaks a limit, what
-the plan held back keeps the last cap it was given.
+does as it likes (cars charge at once), and none gives reactive power. Where the AC power flow of
+that default breaks a limit, what the plan held back keeps the last cap it was given.
 """
 
 from __future__ import annotations
@@ -36,8 +36,9 @@ def setpoints(
     """The schedule of each asset with its validity and its safe default.
 
     Sun and wind are asked only in the steps in which they are held back: a plant that is planned at
-    all it could give must stay free to give more than was forecast. Raises ConfigurationError for a
-    validity that is no number.
+    all it could give must stay free to give more than was forecast. Reactive power is asked, in
+    every step, of those that have a range for it. Raises ConfigurationError for a validity that is
+    no number.
     """
     hours = number({"plan_valid_hours": VALID_HOURS, **parameters}, "plan_valid_hours")
     p_mw = schedule["p_mw"]
@@ -46,10 +47,22 @@ def setpoints(
         envelope.asset: _asked(envelope, p_mw.sel(asset=envelope.asset).to_numpy())
         for envelope in problem.envelopes
     }
+    q_mvar = {
+        envelope.asset: schedule["q_mvar"].sel(asset=envelope.asset).to_numpy()
+        for envelope in problem.envelopes
+        if envelope.reactive is not None
+    }
     default = safe_default(problem, asked)
     return [
         limited(
-            Setpoint(asset, times, powers, fallback_mw=default[asset], run_id=run_id),
+            Setpoint(
+                asset,
+                times,
+                powers,
+                fallback_mw=default[asset],
+                run_id=run_id,
+                q_mvar=q_mvar.get(asset),
+            ),
             timedelta(hours=hours),
         )
         for asset, powers in asked.items()

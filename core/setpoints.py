@@ -27,6 +27,8 @@ class Setpoint:
     p_mw: (n,), in the sign of the asset's pandapower element; NaN where it is free.
     valid_until: from then on a device that has heard nothing newer does ``fallback_mw`` (None:
     as it likes). run_id: of the plan, None where no run stands behind it. issued_at: city time.
+    q_mvar: (n,), in the same sign, NaN where it is free; None for an asset of whose reactive power
+    nothing is asked. From ``valid_until`` on it is 0.
     """
 
     asset: str
@@ -36,17 +38,28 @@ class Setpoint:
     fallback_mw: float | None = None
     run_id: int | None = None
     issued_at: datetime | None = None
+    q_mvar: np.ndarray | None = None
 
     def at(self, ts: datetime) -> float | None:
         """The power asked for at ``ts``; None where the asset is free."""
-        if self.valid_until is not None and ts >= self.valid_until:
-            return self.fallback_mw
+        return self.fallback_mw if self._over(ts) else self._value(self.p_mw, ts)
+
+    def q_at(self, ts: datetime) -> float | None:
+        """The reactive power asked for at ``ts``; None where the asset is free."""
+        if self.q_mvar is None:
+            return None
+        return 0.0 if self._over(ts) else self._value(self.q_mvar, ts)
+
+    def _over(self, ts: datetime) -> bool:
+        return self.valid_until is not None and ts >= self.valid_until
+
+    def _value(self, values: np.ndarray, ts: datetime) -> float | None:
         at = to_datetime64(ts)
         place = int(np.searchsorted(self.times, at, side="right")) - 1
         if place < 0 or at >= self.end:
             return None
-        p_mw = float(self.p_mw[place])
-        return None if np.isnan(p_mw) else p_mw
+        value = float(values[place])
+        return None if np.isnan(value) else value
 
     @property
     def end(self) -> np.datetime64:
@@ -60,7 +73,8 @@ class Setpoint:
 class Acknowledgement:
     """The answer of a device to the set-point that was issued at ``issued_at``.
 
-    by: the device, as it calls itself. reason: why it refuses, else empty.
+    by: the device, as it calls itself. reason: why it refuses, else empty. q_refused: whether it
+    leaves the reactive power out, whatever it does about the active one.
     """
 
     asset: str
@@ -68,6 +82,7 @@ class Acknowledgement:
     answer: Answer
     by: str = ""
     reason: str = ""
+    q_refused: bool = False
 
 
 def last_step(times: np.ndarray) -> np.timedelta64:
@@ -90,7 +105,11 @@ def limited(setpoint: Setpoint, lifetime: timedelta) -> Setpoint:
     )
     kept = setpoint.times < to_datetime64(until)
     return replace(
-        setpoint, times=setpoint.times[kept], p_mw=setpoint.p_mw[kept], valid_until=until
+        setpoint,
+        times=setpoint.times[kept],
+        p_mw=setpoint.p_mw[kept],
+        q_mvar=None if setpoint.q_mvar is None else setpoint.q_mvar[kept],
+        valid_until=until,
     )
 
 
@@ -106,17 +125,22 @@ def joined(before: Setpoint | None, after: Setpoint, now: datetime) -> Setpoint:
         return after
     first = after.times[0]
     since = to_datetime64(now) - 2 * last_step(before.times)
-    held: list[tuple[np.datetime64, float]] = []
     starts = [t for t in before.times if since < t < first]
     if before.valid_until is not None and to_datetime64(before.valid_until) < first:
         starts.append(to_datetime64(before.valid_until))
-    for start in sorted(starts):
-        asked = before.at(from_datetime64(start))
-        held.append((start, np.nan if asked is None else asked))
-    if not held:
+    if not starts:
         return after
+    held = [from_datetime64(start) for start in sorted(starts)]
+    times = np.array(sorted(starts), after.times.dtype)
+    p_mw = np.array([_number(before.at(ts)) for ts in held])
+    q_mvar = np.array([_number(before.q_at(ts)) for ts in held])
     return replace(
         after,
-        times=np.concatenate([np.array([t for t, _ in held], after.times.dtype), after.times]),
-        p_mw=np.concatenate([np.array([p for _, p in held]), after.p_mw]),
+        times=np.concatenate([times, after.times]),
+        p_mw=np.concatenate([p_mw, after.p_mw]),
+        q_mvar=None if after.q_mvar is None else np.concatenate([q_mvar, after.q_mvar]),
     )
+
+
+def _number(value: float | None) -> float:
+    return np.nan if value is None else value

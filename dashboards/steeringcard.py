@@ -28,6 +28,7 @@ def card(scene: Scene) -> Component:
         column("name", 240),
         {**column("state", 190, cellRenderer="Steered"), "field": "word"},
         column("asked", 110, type="rightAligned"),
+        column("reactive", 120, type="rightAligned"),
         column("measured", 120, type="rightAligned"),
         column("difference", 120, type="rightAligned"),
         column("until", 130),
@@ -53,6 +54,7 @@ def _row(scene: Scene, device: Steered, why: str) -> dict[str, Any]:
     words = scene.words
     state = "off" if device.off and device.state != "refused" else device.state
     free = device.asked_mw != device.asked_mw
+    no_q = device.asked_mvar != device.asked_mvar
     then = (
         words("devices.then_free")
         if device.fallback_mw is None
@@ -64,6 +66,7 @@ def _row(scene: Scene, device: Steered, why: str) -> dict[str, Any]:
         "state": state,
         "word": words(f"devices.state_{state}"),
         "asked": words("devices.free") if free else formats.number(device.asked_mw, 3),
+        "reactive": "" if no_q else formats.signed(device.asked_mvar, 3),
         "measured": formats.number(device.measured_mw, 3),
         "difference": formats.signed(device.difference_mw, 3),
         "until": "" if device.valid_until is None else formats.clock(device.valid_until, scene.tz),

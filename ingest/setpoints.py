@@ -2,12 +2,14 @@
 
 Topic ``verdigrid/setpoints/<asset>``, JSON ``{"asset", "run", "issued_at", "valid_until", "steps":
 [{"ts", "p_mw"}], "fallback": {"p_mw"}}``; p_mw in the sign of the asset's pandapower element, null
-where it is free; ts the beginning of the step. From valid_until on a device that has heard nothing
-newer does what ``fallback`` says. Retained, so that a device that connects later finds its newest
-schedule.
+where it is free; ts the beginning of the step. Steps and fallback of an asset that can be asked for
+reactive power have "q_mvar" too, in the same sign. From valid_until on a device that has heard
+nothing newer does what ``fallback`` says. Retained, so that a device that connects later finds its
+newest schedule.
 
 A device answers on ``verdigrid/acknowledgements/<asset>``, QoS 1, not retained, with ``{"asset",
-"issued_at", "answer": "accepted" | "refused", "by", "reason"}``, issued_at as it came.
+"issued_at", "answer": "accepted" | "refused", "by", "reason"}``, issued_at as it came. One that
+follows the active power alone says so with ``"q_mvar": "refused"``.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import math
 import queue
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
@@ -35,23 +38,28 @@ TIMEOUT_S = 10.0
 
 def payload(setpoint: Setpoint, issued_at: datetime) -> bytes:
     """The message of one asset."""
-    steps = [
+    steps: list[dict[str, Any]] = [
         {"ts": from_datetime64(ts).isoformat(), "p_mw": _written(float(p_mw))}
         for ts, p_mw in zip(setpoint.times, setpoint.p_mw, strict=True)
     ]
+    fallback = {"p_mw": setpoint.fallback_mw}
+    if setpoint.q_mvar is not None:
+        for step, q_mvar in zip(steps, setpoint.q_mvar, strict=True):
+            step["q_mvar"] = _written(float(q_mvar))
+        fallback["q_mvar"] = 0.0
     message = {
         "asset": setpoint.asset,
         "run": setpoint.run_id,
         "issued_at": issued_at.isoformat(),
         "valid_until": setpoint.valid_until.isoformat() if setpoint.valid_until else None,
         "steps": steps,
-        "fallback": {"p_mw": setpoint.fallback_mw},
+        "fallback": fallback,
     }
     return json.dumps(message).encode()
 
 
-def _written(p_mw: float) -> float | None:
-    return None if math.isnan(p_mw) else round(p_mw, 6)
+def _written(power: float) -> float | None:
+    return None if math.isnan(power) else round(power, 6)
 
 
 def answer_topic(asset: str) -> str:
@@ -68,6 +76,8 @@ def answer_payload(answer: Acknowledgement) -> bytes:
         "by": answer.by,
         "reason": answer.reason,
     }
+    if answer.q_refused:
+        message["q_mvar"] = Answer.REFUSED.value
     return json.dumps(message).encode()
 
 
@@ -79,14 +89,18 @@ def decode_answer(topic: str, body: bytes) -> Acknowledgement:
     asset = wire.name(message.get("asset"), "asset")
     if topic != answer_topic(asset):
         raise DecodeError("An acknowledgement came on the topic of another asset.")
-    if message.get("answer") not in set(Answer):
+    if message.get("answer") not in tuple(Answer):
         raise DecodeError("answer is neither accepted nor refused.")
+    of_q = message.get("q_mvar", Answer.ACCEPTED)
+    if of_q not in tuple(Answer):
+        raise DecodeError("q_mvar of an answer is neither accepted nor refused.")
     return Acknowledgement(
         asset=asset,
         issued_at=wire.rfc3339(message.get("issued_at"), "issued_at"),
         answer=Answer(message["answer"]),
         by=_text(message, "by"),
         reason=_text(message, "reason"),
+        q_refused=of_q == Answer.REFUSED,
     )
 
 

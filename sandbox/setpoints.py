@@ -29,6 +29,8 @@ class Schedule:
     fallback_mw: float | None = None
     issued_at: str = ""
     """As it came, for the answer."""
+    with_q: bool = False
+    """Whether it asks for reactive power, which no device of the sandbox gives."""
 
     def at(self, ts_us: int) -> float | None:
         """The power asked for at ``ts_us``; None before the first step and after the last."""
@@ -66,6 +68,7 @@ def decode(topic: str, payload: bytes) -> tuple[str, Schedule | None]:
             None if until is None else to_us(parse(until)),
             _power((message.get("fallback") or {}).get("p_mw")),
             message["issued_at"],
+            any(s.get("q_mvar") is not None for s in message["steps"]),
         )
     except (
         ValueError,
@@ -86,14 +89,20 @@ def _power(value: object) -> float | None:
     return None if value is None else float(value)  # type: ignore[arg-type]
 
 
-def answer(asset: str, issued_at: str, reason: str = "") -> tuple[str, bytes]:
-    """Topic and payload of what the device of ``asset`` answers; a reason refuses."""
+def answer(
+    asset: str, issued_at: str, reason: str = "", *, with_q: bool = False
+) -> tuple[str, bytes]:
+    """Topic and payload of what the device of ``asset`` answers; a reason refuses.
+
+    with_q: reactive power was asked for, which is left out.
+    """
     message = {
         "asset": asset,
         "issued_at": issued_at,
         "answer": "refused" if reason else "accepted",
         "by": f"sandbox {asset}",
         "reason": reason[:200],
+        **({"q_mvar": "refused"} if with_q else {}),
     }
     return f"{ANSWERS}/{asset}", json.dumps(message).encode()
 
@@ -127,7 +136,7 @@ class Setpoints:
         held = self._schedules.get(asset)
         if held is None or schedule.issued_us >= held.issued_us:
             self._schedules[asset] = schedule
-        return answer(asset, schedule.issued_at)
+        return answer(asset, schedule.issued_at, with_q=schedule.with_q)
 
     def at(self, asset: str, ts_us: int) -> float | None:
         """The power asked of ``asset`` at ``ts_us`` (microseconds UTC); None for no wish."""

@@ -26,7 +26,8 @@ _SQL = sqltext.load("setpoints")
 class Sent:
     """The newest set-point of an asset. status: sending, sent, accepted or refused.
 
-    answered_at: city time, None while there is no answer.
+    answered_at: city time, None while there is no answer. q_refused: whether the device leaves the
+    reactive power out.
     """
 
     setpoint: Setpoint
@@ -34,6 +35,7 @@ class Sent:
     answered_at: datetime | None
     answered_by: str
     reason: str
+    q_refused: bool = False
 
     @property
     def issued_at(self) -> datetime:
@@ -91,6 +93,7 @@ def acknowledge(
             "at": utc(at),
             "by": answer.by,
             "reason": answer.reason,
+            "q_refused": answer.q_refused,
         }
         if not connection.execute(_SQL["acknowledge"], row).rowcount:
             unknown.append(answer)
@@ -139,7 +142,7 @@ def against_measured(
 def newest(connection: Connection) -> list[Sent]:
     """The newest set-point that each asset was sent, with its answer, by asset."""
     rows = connection.execute(_SQL["newest"])
-    return [Sent(_setpoint(row[:7]), *row[7:]) for row in rows]
+    return [Sent(_setpoint(row[:8]), *row[8:]) for row in rows]
 
 
 def forget(connection: Connection, *, before: datetime) -> int:
@@ -150,6 +153,7 @@ def forget(connection: Connection, *, before: datetime) -> int:
 def _row(run_id: int, setpoint: Setpoint) -> dict[str, Any]:
     if setpoint.times.shape != setpoint.p_mw.shape:
         raise StoreError(f"The set-point of {setpoint.asset} has other times than powers.")
+    q_mvar = None if setpoint.q_mvar is None else [float(q) for q in setpoint.q_mvar]
     return {
         "run_id": run_id,
         "asset": setpoint.asset,
@@ -157,11 +161,12 @@ def _row(run_id: int, setpoint: Setpoint) -> dict[str, Any]:
         "p_mw": [float(p) for p in setpoint.p_mw],
         "valid_until": None if setpoint.valid_until is None else utc(setpoint.valid_until),
         "fallback_mw": setpoint.fallback_mw,
+        "q_mvar": q_mvar,
     }
 
 
 def _setpoint(row: Sequence[Any]) -> Setpoint:
-    asset, starts, p_mw, valid_until, fallback_mw, run_id, issued_at = row
+    asset, starts, p_mw, valid_until, fallback_mw, run_id, issued_at, q_mvar = row
     return Setpoint(
         asset=asset,
         times=np.array([to_datetime64(t) for t in starts], dtype="datetime64[ns]"),
@@ -170,4 +175,5 @@ def _setpoint(row: Sequence[Any]) -> Setpoint:
         fallback_mw=fallback_mw,
         run_id=run_id,
         issued_at=issued_at,
+        q_mvar=None if q_mvar is None else np.array(q_mvar, dtype=float),
     )

@@ -109,6 +109,7 @@ def list_setpoints(
             "asset": one.setpoint.asset,
             "run": one.setpoint.run_id,
             "asked_mw": one.setpoint.at(now),
+            "asked_mvar": one.setpoint.q_at(now),
             "issued_at": one.issued_at,
             "valid_until": one.setpoint.valid_until,
             "then_mw": one.setpoint.fallback_mw,
@@ -116,10 +117,12 @@ def list_setpoints(
             "answered_at": one.answered_at,
             "answered_by": one.answered_by,
             "reason": one.reason,
+            "q_refused": one.q_refused,
         }
         for one in found
     ]
     if open_only:
-        rows = [row for row in rows if row["status"] in ("overdue", "refused")]
-    columns = ("asset", "run", "asked_mw", "issued_at", "valid_until", "then_mw", "status")
-    emit("Set-points", rows, (*columns, "answered_at", "reason"), as_json=as_json)
+        rows = [r for r in rows if r["status"] in ("overdue", "refused") or r["q_refused"]]
+    columns = ("asset", "run", "asked_mw", "asked_mvar", "issued_at", "valid_until", "then_mw")
+    more = ("status", "q_refused", "answered_at", "reason")
+    emit("Set-points", rows, (*columns, *more), as_json=as_json)

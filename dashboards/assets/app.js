@@ -280,8 +280,8 @@
   const runIcon = { proposed: "clock", refused: "critical", lapsed: "clock", optimal: "check", feasible: "check", running: "play", requested: "clock", failed: "critical", infeasible: "critical" };
   components.Severity = (props) => marked(props.data.severity, severityIcon[props.data.severity] || "info", props.value);
   components.RunState = (props) => marked("run-" + props.data.state, runIcon[props.data.state] || "info", props.value);
-  const answerIcon = { following: "check", accepted: "check", sent: "clock", overdue: "warning", refused: "critical", off: "warning" };
-  const answerTone = { accepted: "good", sent: "notice", overdue: "warning", refused: "critical", off: "warning" };
+  const answerIcon = { following: "check", accepted: "check", sent: "clock", overdue: "warning", refused: "critical", partly: "warning", off: "warning" };
+  const answerTone = { accepted: "good", sent: "notice", overdue: "warning", refused: "critical", partly: "warning", off: "warning" };
   components.Steered = (props) => marked(answerTone[props.data.state] || "notice", answerIcon[props.data.state] || "info", props.value);
   components.Proof = (props) => marked(props.data.proof === "intact" ? "good" : "critical", props.data.proof === "intact" ? "check" : "critical", props.value);
   components.StackedRow = (props) => h("dl", { className: "stacked" },

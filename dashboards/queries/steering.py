@@ -22,8 +22,9 @@ PATIENCE = timedelta(minutes=5)
 class Steered:
     """A device with its newest set-point. MW in the sign of its element; NaN: free, not measured.
 
-    asked_mw, measured_mw: of the newest interval that was measured. state: sent, overdue, accepted
-    or refused. off: whether it has been off its set-point for long.
+    asked_mw, measured_mw: of the newest interval that was measured. asked_mvar: now, NaN where
+    nothing is asked. state: sent, overdue, accepted, refused or partly (accepted without the
+    reactive power). off: whether it has been off its set-point for long.
     """
 
     asset: Asset
@@ -34,6 +35,7 @@ class Steered:
     valid_until: datetime | None
     fallback_mw: float | None
     reason: str
+    asked_mvar: float = float("nan")
 
     @property
     def difference_mw(self) -> float:
@@ -43,7 +45,7 @@ class Steered:
     @property
     def troubled(self) -> bool:
         """Whether somebody should look at it."""
-        return self.off or self.state in ("overdue", "refused")
+        return self.off or self.state in ("overdue", "refused", "partly")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,7 @@ def gather(connection: Connection, facts: CityFacts, now: datetime) -> Steering:
             sent[asset.id].setpoint.valid_until,
             sent[asset.id].setpoint.fallback_mw,
             sent[asset.id].reason,
+            _asked_mvar(sent[asset.id], now),
         )
         for i, asset in enumerate(assets)
     ]
@@ -109,7 +112,12 @@ def gather(connection: Connection, facts: CityFacts, now: datetime) -> Steering:
     )
 
 
+def _asked_mvar(sent: setpoints.Sent, now: datetime) -> float:
+    q_mvar = sent.setpoint.q_at(now)
+    return float("nan") if q_mvar is None else q_mvar
+
+
 def _state(sent: setpoints.Sent, patience: timedelta, now: datetime) -> str:
     if sent.answered:
-        return sent.status
+        return "partly" if sent.q_refused and sent.status == "accepted" else sent.status
     return "overdue" if sent.issued_at + patience <= now else "sent"

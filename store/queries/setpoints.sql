@@ -1,6 +1,6 @@
 -- name: prepare
-INSERT INTO setpoint (run_id, asset, starts, p_mw, valid_until, fallback_mw)
-VALUES (%(run_id)s, %(asset)s, %(starts)s, %(p_mw)s, %(valid_until)s, %(fallback_mw)s)
+INSERT INTO setpoint (run_id, asset, starts, p_mw, valid_until, fallback_mw, q_mvar)
+VALUES (%(run_id)s, %(asset)s, %(starts)s, %(p_mw)s, %(valid_until)s, %(fallback_mw)s, %(q_mvar)s)
 ON CONFLICT (run_id, asset) DO NOTHING;
 
 -- name: due
@@ -13,12 +13,12 @@ WHERE s.status IN ('prepared', 'sending') AND r.state IN ('optimal', 'relaxed')
     );
 
 -- name: of_run
-SELECT asset, starts, p_mw, valid_until, fallback_mw, run_id, issued_at
+SELECT asset, starts, p_mw, valid_until, fallback_mw, run_id, issued_at, q_mvar
 FROM setpoint WHERE run_id = %(run_id)s ORDER BY asset;
 
 -- name: sending
 UPDATE setpoint SET status = 'sending', issued_at = %(issued_at)s, starts = %(starts)s,
-    p_mw = %(p_mw)s
+    p_mw = %(p_mw)s, q_mvar = %(q_mvar)s
 WHERE run_id = %(run_id)s AND asset = %(asset)s AND status IN ('prepared', 'sending');
 
 -- name: sent
@@ -27,18 +27,18 @@ UPDATE setpoint SET status = 'sent' WHERE run_id = %(run_id)s AND status = 'send
 
 -- name: acknowledge
 UPDATE setpoint SET status = %(answer)s, answered_at = %(at)s, answered_by = %(by)s,
-    reason = %(reason)s
+    reason = %(reason)s, q_refused = %(q_refused)s
 WHERE asset = %(asset)s AND issued_at = %(issued_at)s;
 
 -- name: in_force_at
-SELECT DISTINCT ON (asset) asset, starts, p_mw, valid_until, fallback_mw, run_id, issued_at
+SELECT DISTINCT ON (asset) asset, starts, p_mw, valid_until, fallback_mw, run_id, issued_at, q_mvar
 FROM setpoint
 WHERE issued_at <= %(at)s AND issued_at > %(at)s::timestamptz - interval '3 days'
 ORDER BY asset, issued_at DESC;
 
 -- name: newest
-SELECT DISTINCT ON (asset) asset, starts, p_mw, valid_until, fallback_mw, run_id, issued_at,
-    status, answered_at, answered_by, reason
+SELECT DISTINCT ON (asset) asset, starts, p_mw, valid_until, fallback_mw, run_id, issued_at, q_mvar,
+    status, answered_at, answered_by, reason, q_refused
 FROM setpoint
 WHERE issued_at IS NOT NULL
 ORDER BY asset, issued_at DESC;

@@ -50,8 +50,10 @@ def test_a_newer_schedule_leaves_the_older_one_until_it_begins(
     before: list[float], after: list[float], first: int, hours: int, minutes: int
 ) -> None:
     """From now on the device does what it would have done with both in mind."""
-    old = limited(setpoint(before, fallback_mw=0.5), timedelta(hours=hours))
-    new = setpoint(after, NOON + first * QUARTER_HOUR)
+    old = limited(
+        setpoint(before, fallback_mw=0.5, q_mvar=-np.array(before)), timedelta(hours=hours)
+    )
+    new = setpoint(after, NOON + first * QUARTER_HOUR, q_mvar=np.array(after) / 2)
     now = NOON + timedelta(minutes=7)
     both = joined(old, new, now)
     assert (np.diff(both.times) > np.timedelta64(0)).all()
@@ -59,6 +61,21 @@ def test_a_newer_schedule_leaves_the_older_one_until_it_begins(
     wanted = old if at < NOON + first * QUARTER_HOUR else new
     if to_datetime64(at) < new.end:
         assert both.at(at) == wanted.at(at)
+        assert both.q_at(at) == wanted.q_at(at)
+
+
+def test_reactive_power_ends_with_the_plan_and_is_asked_only_where_there_is_a_range() -> None:
+    asked = limited(setpoint([0.1] * 8, q_mvar=np.full(8, -0.03)), timedelta(hours=1))
+    minutes = (0, 59, 60, 600)
+    assert [asked.q_at(NOON + timedelta(minutes=m)) for m in minutes] == [-0.03, -0.03, 0.0, 0.0]
+    without = setpoint([0.2] * 8, NOON + QUARTER_HOUR)
+    assert joined(asked, without, NOON).q_mvar is None
+    assert without.q_at(NOON + QUARTER_HOUR) is None
+    # A device that has just got its range is free until the plan that knows of it begins.
+    after = joined(
+        setpoint([0.1] * 8), setpoint([0.2], NOON + QUARTER_HOUR, q_mvar=np.ones(1)), NOON
+    )
+    assert (after.q_at(NOON), after.q_at(NOON + QUARTER_HOUR)) == (None, 1.0)
 
 
 def test_without_an_older_one_the_newer_stands_alone() -> None:

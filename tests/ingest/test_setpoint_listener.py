@@ -49,11 +49,29 @@ def test_validity_and_fallback_come_along_and_a_free_step_ends_what_is_asked() -
     )
 
 
+def test_reactive_power_goes_out_where_it_is_asked_and_0_after_the_plan() -> None:
+    plain = json.loads(setpoints.payload(setpoint(0.01, 0.02), NOON))
+    assert "q_mvar" not in json.dumps(plain)
+    asked = replace(setpoint(0.01, 0.02), q_mvar=np.array([-0.005, np.nan]))
+    body = setpoints.payload(asked, NOON)
+    assert [step["q_mvar"] for step in json.loads(body)["steps"]] == [-0.005, None]
+    assert json.loads(body)["fallback"]["q_mvar"] == 0.0
+    assert decode("verdigrid/setpoints/charger-1", body).steps[1] == (NOON + QUARTER, 0.02)
+
+
+def test_a_device_may_follow_the_active_power_alone() -> None:
+    answer = Acknowledgement("pv-1", NOON, Answer.ACCEPTED, "inverter", q_refused=True)
+    topic, body = setpoints.answer_topic("pv-1"), setpoints.answer_payload(answer)
+    assert json.loads(body)["q_mvar"] == "refused"
+    assert setpoints.decode_answer(topic, body) == answer
+
+
 def test_an_answer_is_read_back_and_anything_else_is_refused() -> None:
     answer = Acknowledgement("charger-1", NOON, Answer.REFUSED, "post 1", "SetChargingProfile: No")
     topic, body = setpoints.answer_topic("charger-1"), setpoints.answer_payload(answer)
     assert setpoints.decode_answer(topic, body) == answer
-    for change in ({"asset": "x"}, {"answer": "yes"}, {"issued_at": "now"}, {"by": "a\n"}):
+    wrong = ({"asset": "x"}, {"answer": "yes"}, {"issued_at": "now"}, {"by": "a\n"})
+    for change in (*wrong, {"answer": []}, {"q_mvar": "no"}, {"q_mvar": {}}):
         with pytest.raises(DecodeError):
             setpoints.decode_answer(topic, json.dumps(json.loads(body) | change).encode())
 

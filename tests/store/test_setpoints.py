@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -43,6 +44,21 @@ def send(connection: psycopg.Connection, run_id: int, at: datetime) -> None:
 def in_force(connection: psycopg.Connection) -> list[float]:
     found = runs.in_force(connection, "intraday", START, START + 2 * HOUR)["p_mw"]
     return [float(p) for p in found.sel(asset="b-0")]
+
+
+def test_reactive_power_is_kept_with_what_the_device_says_of_it(
+    connection: psycopg.Connection,
+) -> None:
+    run_id = made(connection, START, 0.2)
+    (plain,) = setpoints.of_run(connection, run_id)
+    assert plain.q_mvar is None
+    q_mvar = np.where(plain.times == plain.times[1], np.nan, -0.05)
+    setpoints.sending(connection, run_id, [replace(plain, q_mvar=q_mvar)], START)
+    answer = Acknowledgement("b-0", START, Answer.ACCEPTED, "b", q_refused=True)
+    assert setpoints.acknowledge(connection, [answer], START) == []
+    (newest,) = setpoints.newest(connection)
+    np.testing.assert_array_equal(newest.setpoint.q_mvar, q_mvar)
+    assert (newest.status, newest.q_refused) == ("accepted", True)
 
 
 def test_a_set_point_goes_from_prepared_to_answered(connection: psycopg.Connection) -> None:

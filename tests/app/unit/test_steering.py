@@ -16,6 +16,7 @@ from app.wiring import City
 from core.errors import ConfigurationError
 from core.setpoints import Setpoint
 from core.timeaxis import HOUR, QUARTER_HOUR, from_datetime64
+from grid.envelope import Reactive
 from optimization.problem import DispatchProblem
 
 
@@ -47,6 +48,22 @@ def test_a_generator_is_told_only_the_steps_in_which_it_is_held_back(
     # Held back in the second step only: solver noise is none.
     np.testing.assert_array_equal(found["pv-000"].p_mw, [np.nan, 0.5, np.nan, np.nan])
     np.testing.assert_array_equal(found["battery-000"].p_mw, [0.1, 0.2, 0.0, -0.1])
+
+
+def test_reactive_power_is_asked_of_those_that_have_a_range_for_it(
+    problem: DispatchProblem,
+) -> None:
+    ranged = tuple(
+        replace(e, reactive=Reactive(0.6, 0.6, 1.0)) if e.asset == "battery-000" else e
+        for e in problem.envelopes
+    )
+    planned = schedule(problem, [1.0] * 4, [0.1] * 4)
+    q_mvar = xr.full_like(planned["p_mw"], 0.25)
+    found = steering.setpoints(
+        replace(problem, envelopes=ranged), planned.assign(q_mvar=q_mvar), {}
+    )
+    asked_of = {s.asset: None if s.q_mvar is None else s.q_mvar.tolist() for s in found}
+    assert asked_of == {"battery-000": [0.25] * 4, "pv-000": None}
 
 
 def test_without_a_plan_batteries_rest_and_the_sun_is_free(problem: DispatchProblem) -> None:
