@@ -1,8 +1,8 @@
 """What is wrong with the steering of devices: no new plan, no answer, a refusal, a deviation; and
 a plan for an impossible day, which nobody follows before an operator has approved it.
 
-Site.parameters may hold plan_late_minutes (45), acknowledge_minutes (5), and the tolerance that
-grid/tracking.py documents.
+Site.parameters may hold plan_late_minutes (app/rhythm.py), acknowledge_minutes (5), and the
+tolerance that grid/tracking.py documents.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import numpy as np
 
 from app import keys
 from app.plankinds import FOLLOWED, INTRADAY
+from app.rhythm import plan_late
 from app.tariffs import number
 from app.wiring import City
 from core.alerts import AlertSeverity, Condition
@@ -30,7 +31,6 @@ UNANSWERED = "setpoint-unanswered"
 REFUSED = "setpoint-refused"
 DEVIATION = "setpoint-deviation"
 
-LATE_MINUTES = 45.0
 ANSWER_MINUTES = 5.0
 NAMED = 5
 """Devices that a sentence names; the others it counts."""
@@ -63,9 +63,8 @@ def _late(connection: Connection, city: City, sent: list[Sent], now: datetime) -
     newest = runs.latest(connection, INTRADAY)
     if newest is None:
         return []
-    given = {"plan_late_minutes": LATE_MINUTES, **city.site.parameters}
     age = utc(now) - newest.city_at
-    if age <= timedelta(minutes=number(given, "plan_late_minutes")):
+    if age <= plan_late(city.site.parameters, city.clock.pace):
         return []
     until = max((s.setpoint.valid_until for s in sent if s.setpoint.valid_until), default=None)
     over = until is None or until <= now

@@ -14,6 +14,7 @@ from app.dispatcher import Dispatcher
 from app.foresight import Foresight
 from app.housekeeping import Housekeeping
 from app.registers import Registers
+from app.rhythm import REPLAN
 from app.scheduler import Job
 from app.scheduler import run as run_scheduler
 from app.settings import Settings
@@ -51,7 +52,7 @@ def jobs_of(
         ),
         Job(
             "intraday",
-            QUARTER_HOUR,
+            REPLAN,
             lambda: dispatcher.intraday(now()),
             offset=2 * MINUTE,
             lane="heavy",

@@ -18,6 +18,7 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
+from app.rhythm import FASTEST
 from app.wiring import wall_now
 from core.clock import CityClock
 from core.errors import StoreError, VerdigridError
@@ -28,8 +29,6 @@ from store.database import Database
 log = logging.getLogger(__name__)
 
 LOCK_NAME = "verdigrid-scheduler"
-FASTEST = timedelta(seconds=2)
-"""However fast the city's clock, a job starts no more often than this in real time."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from app.headers import SECURITY_HEADERS, SIMULATED_HEADERS, AnswerHeaders
 from app.health import health_router
 from app.ingest_api import ingest_router
 from app.quarantine_api import quarantine_router
+from app.rhythm import plan_late
 from app.settings import Settings
 from app.signin import signin_router
 from app.wiring import City
@@ -117,6 +118,7 @@ def create_app(settings: Settings, city: City) -> FastAPI:
             current_account=current_account,
             actions=CityActions(city),
             pace=city.clock.pace,
+            plan_late=lambda parameters: plan_late(parameters, city.clock.pace),
         ),
     )
     return server

@@ -125,7 +125,8 @@ def _body(
                 return shell.missing(view, text), header, False
             if not account.may(page.PERMISSION):
                 return shell.denied(text, account, text(f"desk.{page.NAME}")), header, False
-            scene = Scene(view, text, account, now, known, connection, shelf)
+            late = live.late_after(context, known)
+            scene = Scene(view, text, account, now, known, connection, shelf, late)
             body = page.layout(scene)
             values = page.fill(scene)
     except StoreError as error:

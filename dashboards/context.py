@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Protocol
+from datetime import datetime, timedelta
+from typing import Any, Protocol
 
 from core.accounts import Account
 from store.database import Database
@@ -32,7 +32,8 @@ class DashContext:
     """The surroundings of every page.
 
     now: city time, aware. current_account: the account of the request being answered.
-    pace: city seconds per wall second, 1 for a real city.
+    pace: city seconds per wall second, 1 for a real city. plan_late: by the parameters of a site
+    the age from which on a plan should have had a follower; raises ConfigurationError.
     """
 
     database: Database
@@ -40,3 +41,4 @@ class DashContext:
     current_account: Callable[[], Account]
     actions: Actions
     pace: float = 1.0
+    plan_late: Callable[[Mapping[str, Any]], timedelta] = lambda _: timedelta(minutes=45)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 from dash import Dash, Input, Output, State, no_update
@@ -11,11 +12,11 @@ from dash.development.base_component import Component
 from plotly.io import to_json
 
 from core.accounts import Account
-from core.errors import StoreError
+from core.errors import ConfigurationError, StoreError
 from dashboards import parts, shell
 from dashboards.address import parse
 from dashboards.context import DashContext
-from dashboards.facts import FactsSource
+from dashboards.facts import CityFacts, FactsSource
 from dashboards.guard import guarded
 from dashboards.pages import Page
 from dashboards.queries.dispatch import PlanShelf
@@ -41,6 +42,14 @@ def put(tree: Component, slots: Mapping[str, tuple[Any, str]], values: Mapping[s
             key = (str(identifier), name)
             if key in wanted:
                 setattr(component, name, wanted[key])
+
+
+def late_after(context: DashContext, facts: CityFacts | None) -> timedelta | None:
+    """The age from which on a plan is late; None where there is no such number."""
+    try:
+        return context.plan_late(facts.site.parameters) if facts else None
+    except ConfigurationError:
+        return None
 
 
 def _key(slot: tuple[Any, str]) -> tuple[str, str]:
@@ -98,7 +107,9 @@ def register(
                 known = facts.get(connection)
                 now = context.now()
                 header = shell.header_values(known, now, text)
-                values = dict(page.fill(Scene(view, text, account, now, known, connection, shelf)))
+                late = late_after(context, known)
+                scene = Scene(view, text, account, now, known, connection, shelf, late)
+                values = dict(page.fill(scene))
         except StoreError as error:
             told = parts.notice(text("frame.unavailable_live", reason=str(error)))
             return (*([no_update] * (len(names) + len(HEADER))), told, no_update)

@@ -34,7 +34,11 @@ class Desk:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """One look at one page. facts is None while the city is not described yet."""
+    """One look at one page. facts is None while the city is not described yet.
+
+    late_after: the age from which on a plan should have had a follower, None where the city's
+    description has a number of no use for it, of which an alert tells.
+    """
 
     view: View
     words: Words
@@ -43,6 +47,7 @@ class Scene:
     facts: CityFacts | None = None
     connection: Connection | None = None
     shelf: PlanShelf = field(default_factory=PlanShelf)
+    late_after: timedelta | None = None
 
     @property
     def tz(self) -> ZoneInfo:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
 from typing import Any
 
 import dash_mantine_components as dmc
@@ -56,8 +55,6 @@ SLOTS: Mapping[str, tuple[Any, str]] = {
 }
 REASONS_SHOWN = 12
 OPENED_SHOWN = 6
-LATE = timedelta(minutes=45)
-"""A plan older than this has had no follower for three quarter-hours."""
 LONGEST_COMMENT = 2_000
 NETWORK_WORDS = (
     *("line", "trafo", "overloaded", "below", "near_low", "within", "near_high", "above"),
@@ -299,7 +296,7 @@ def _late(scene: Scene, data: dispatch.Dispatch) -> list[str]:
     words = scene.words
     if data.plan is None or data.plan.run.kind != dispatch.INTRADAY:
         return []
-    if scene.now - data.plan.run.city_at <= LATE:
+    if scene.late_after is None or scene.now - data.plan.run.city_at <= scene.late_after:
         return []
     said = [words("dispatch.say_late", time=formats.moment(data.plan.run.city_at, scene.tz))]
     until = data.steering.valid_until

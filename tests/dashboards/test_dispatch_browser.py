@@ -47,13 +47,18 @@ def steer(connection: Any, now: Any) -> None:
     times = steps(start, start + 8 * HOUR, QUARTER_HOUR)
     for number, p_mw in enumerate((0.3, 0.6, 0.3)):
         asked = Setpoint(
-            f"battery-{number:03d}", times, np.full(len(times), p_mw), start + 6 * HOUR, 0.0
+            f"battery-{number:03d}",
+            times,
+            np.full(len(times), p_mw),
+            start + 6 * HOUR,
+            0.0,
+            q_mvar=np.full(len(times), -0.05) if number == 0 else None,
         )
         setpoints.prepare(connection, run.id, [asked])
         setpoints.sending(connection, run.id, [asked], start)
     setpoints.sent(connection, run.id)
     told = [
-        Acknowledgement("battery-000", start, Answer.ACCEPTED, "b0"),
+        Acknowledgement("battery-000", start, Answer.ACCEPTED, "b0", q_refused=True),
         Acknowledgement("battery-001", start, Answer.REFUSED, "b1", "inverter too hot"),
     ]
     setpoints.acknowledge(connection, told, start)
@@ -136,7 +141,14 @@ def propose(connection: Any, now: Any) -> int:
     run_id = runs.start(connection, "intraday", "schedule", now)
     planned = base.summary["planned"] | {"total_cny": 21_930.0}
     schedule, ac = runs.schedule(connection, base.id), runs.ac(connection, base.id)
-    runs.finish(connection, run_id, "proposed", base.summary | {"planned": planned}, schedule, ac)
+    gives = {
+        "hard": True,
+        "subject": "battery-001",
+        "text_en": "battery-001 is full by 08:00: no schedule keeps it.",
+        "text_zh": "battery-001 在 08:00 前充满：任何计划都守不住。",
+    }
+    summary = base.summary | {"planned": planned, "given": [gives]}
+    runs.finish(connection, run_id, "proposed", summary, schedule, ac)
     runs.propose(connection, run_id, now + timedelta(minutes=15))
     return run_id
 
@@ -178,6 +190,8 @@ def test_devices_that_need_a_look_stand_first(visit: Open) -> None:
     expect(grid).to_contain_text("Refused")
     expect(grid).to_contain_text("inverter too hot")
     expect(grid).to_contain_text("Not acknowledged")
+    expect(grid).to_contain_text("Acknowledged without reactive power")
+    expect(grid).to_contain_text("\u22120.050")
     rows = grid.locator(".ag-center-cols-container .ag-row")
     expect(rows).to_have_count(3)
     expect(page.locator(".sentence").first).to_contain_text("Set-points refused: 1.")
@@ -205,6 +219,7 @@ def test_an_operator_approves_with_a_comment_by_keyboard(visit: Open, desk: Any)
     card = page.locator("#dispatch-proposal")
     expect(card).to_contain_text(f"run {waiting}")
     expect(card).to_contain_text("\u22121\u2009000")  # cheaper than the plan in force
+    expect(card).to_contain_text("battery-001 is full by 08:00")  # what gives with the approval
     page.locator("#decision-comment").focus()
     page.keyboard.type("For the evening peak.")
     page.keyboard.press("Tab")

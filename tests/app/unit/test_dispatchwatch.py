@@ -11,6 +11,7 @@ import xarray as xr
 
 from app import dispatchwatch
 from app.alertwatch import AlertWatch
+from app.rhythm import plan_late
 from app.wiring import City
 from core.alerts import AlertSeverity, AlertState, Condition
 from core.setpoints import Acknowledgement, Answer, Setpoint
@@ -95,6 +96,13 @@ def test_no_new_plan_is_told_and_graver_when_the_old_one_is_over(
     over = found(planned, now + 6 * HOUR)["plan-late dispatch"]
     assert over.severity is AlertSeverity.CRITICAL
     assert "safe default" in over.text_en
+
+
+def test_when_a_plan_is_late_follows_from_how_often_plans_are_made() -> None:
+    assert plan_late({}, pace=1.0) == 3 * QUARTER_HOUR
+    # A job rests for two seconds: at this pace plans are an hour of the city apart.
+    assert plan_late({}, pace=1800.0) == 3 * HOUR
+    assert plan_late({"plan_late_minutes": 20}, pace=1800.0) == 20 * MINUTE
 
 
 def test_a_device_off_its_set_point_opens_an_alert_and_closes_it_when_it_follows(

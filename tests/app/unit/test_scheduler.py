@@ -15,7 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.scheduler import FASTEST, Job, run, trigger
+from app.rhythm import FASTEST
+from app.scheduler import Job, run, trigger
 from app.wiring import wall_now
 from core.clock import CityClock
 from core.errors import ConfigurationError
