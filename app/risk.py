@@ -1,8 +1,9 @@
 """How a plan takes forecast errors into account: the city's choice, the quantiles, the result.
 
 Site.parameters may hold
-- risk: ``none`` (plan on the medians), ``margin`` (limits held further inside) or ``cvar`` (several
-  scenarios, with a price on the dear ones)
+- risk: ``none`` (plan on the medians), ``expected`` (least expected bill, for what the exchange may
+  turn out to be), ``margin`` (limits held further inside) or ``cvar`` (several scenarios, with a
+  price on the dear ones)
 - risk_level: the probability with which limits hold (margin), or where the tail begins (cvar)
 - risk_scenarios: how many scenarios stand for all (cvar)
 """
@@ -10,7 +11,7 @@ Site.parameters may hold
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -34,6 +35,8 @@ from optimization.problem import DispatchProblem
 from optimization.result import Plan, Status
 from optimization.risk import RiskMeasure
 from optimization.scenarios import draw, reduce
+from optimization.spread import exchange_spread
+from optimization.terms import ExchangeSpread
 from store import forecasts
 from store.database import Connection
 
@@ -53,6 +56,7 @@ class RiskKind(StrEnum):
     """How forecast errors count."""
 
     NONE = "none"
+    EXPECTED = "expected"
     MARGIN = "margin"
     CVAR = "cvar"
 
@@ -169,6 +173,10 @@ def plan(
             about["text_zh"] = "没有可用的预测分位数，计划按单一预测制定。"
         return Planned(planner(problem, progress=progress), about)
     drawn = draw(ahead, DRAWN, np.random.default_rng(seed), dt_h=problem.dt_h)
+    if risk.kind is RiskKind.EXPECTED:
+        spread = exchange_spread(problem, ahead, drawn)
+        found = planner(replace(problem, spread=spread), progress=progress)
+        return Planned(found, _expecting(found, spread))
     about = {"kind": str(risk.kind), "level": risk.level}
     if risk.kind is RiskKind.MARGIN:
         made = margins.plan(problem, ahead, risk.level, progress=progress)
@@ -196,6 +204,25 @@ def plan(
         )
         about |= _compared(ours, without, risk)
     return Planned(found, about)
+
+
+def _expecting(found: Plan, spread: ExchangeSpread) -> dict[str, Any]:
+    """What the errors are expected to cost under a plan made for the expected bill."""
+    about: dict[str, Any] = {"kind": str(RiskKind.EXPECTED), "cases": len(spread.share)}
+    if found.numbers is None:
+        return about
+    wide = float(np.ptp(spread.offset_mw, axis=1).max())
+    error = found.planned.error_cny
+    about |= {"error_cny": error, "spread_mw": wide}
+    about["text_en"] = (
+        f"Planned for the least expected bill: the exchange may turn out within {wide:.2f} MW at "
+        f"the widest, which is expected to add {error:,.0f} CNY."
+    )
+    about["text_zh"] = (
+        f"按期望费用最低制定：交换功率的预测偏差最宽为 {wide:.2f} MW，"
+        f"预计增加费用 {error:,.0f} 元。"
+    )
+    return about
 
 
 def _compared(ours: Executed, plain: Executed, risk: Risk) -> dict[str, Any]:

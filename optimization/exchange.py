@@ -14,6 +14,8 @@ from optimization.fleet import Fleet
 from optimization.program import INFINITE, Builder
 from optimization.terms import Direction, Reserve
 
+TIE_CNY_PER_MWH = 1e-3
+"""Keeps import and export from rising together where their prices are one."""
 HELD_CNY_PER_MWH = 1e4
 """Price on leaving a step that is committed: above any tariff, below what breaks a limit."""
 
@@ -26,6 +28,8 @@ class Exchange:
     exported: np.ndarray
     over_import: np.ndarray
     over_export: np.ndarray
+    cases: tuple[tuple[float, np.ndarray], ...] = ()
+    """Share and import of each case of the spread, where there is one."""
 
     @property
     def net(self) -> tuple[tuple[np.ndarray, float], ...]:
@@ -48,7 +52,44 @@ def add_exchange(builder: Builder, fleet: Fleet, penalty_cny_per_mwh: float) -> 
         builder.entries(rows, columns, 1.0)
         builder.entries(rows, beyond, -1.0)
         over.append(beyond)
-    return Exchange(imported, exported, *over)
+    over_import, over_export = over
+    cases = _cases(builder, fleet, imported, exported)
+    return Exchange(imported, exported, over_import, over_export, cases)
+
+
+def _cases(
+    builder: Builder, fleet: Fleet, imported: np.ndarray, exported: np.ndarray
+) -> tuple[tuple[float, np.ndarray], ...]:
+    """imported in this case >= imported - exported + offset"""
+    spread = fleet.problem.spread
+    if spread is None:
+        return ()
+    every = np.ones(fleet.problem.steps, dtype=bool)
+    found = []
+    for k, share in enumerate(spread.share.tolist()):
+        in_case = builder.columns(f"imported in case {k}", every)
+        rows = builder.rows(f"case {k}", every, lower=spread.offset_mw[:, k])
+        for columns, value in ((in_case, 1.0), (imported, -1.0), (exported, 1.0)):
+            builder.entries(rows, columns, value)
+        found.append((share, in_case))
+    return tuple(found)
+
+
+def exchange_costs(
+    exchange: Exchange, buy: np.ndarray, sell: np.ndarray
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Columns and their prices, CNY/MWh, for these prices of import and export, (time,).
+
+    With cases all that is drawn costs what selling would have earned, and each case pays what
+    buying costs beyond that for what it imports: in all the expected bill, but for a constant.
+    """
+    if not exchange.cases:
+        return [(exchange.imported, buy), (exchange.exported, -sell)]
+    return [
+        (exchange.imported, sell + TIE_CNY_PER_MWH),
+        (exchange.exported, -sell + TIE_CNY_PER_MWH),
+        *((columns, share * (buy - sell)) for share, columns in exchange.cases),
+    ]
 
 
 def add_terms(
@@ -67,16 +108,24 @@ def add_terms(
 
 
 def _peak(builder: Builder, fleet: Fleet, exchange: Exchange) -> None:
-    """peak >= import, peak >= the peak so far; what goes beyond that costs."""
+    """peak >= import, peak >= the peak so far; what goes beyond that costs.
+
+    Each case of a spread has its own peak, as if it stayed as far off all day: on average those
+    are somewhat too high.
+    """
     charge = fleet.problem.peak
     if charge is None:
         return
     price = fleet.problem.weights.peak * charge.cny_per_mw
-    peak = builder.columns("peak", np.ones(1, bool), lower=charge.peak_so_far_mw, cost=price)
     builder.offset -= price * charge.peak_so_far_mw
-    rows = builder.rows("peak", np.ones(fleet.problem.steps, bool), upper=0.0)
-    builder.entries(rows, exchange.imported, 1.0)
-    builder.entries(rows, peak, -1.0)
+    courses = [(f"peak of case {k}", *case) for k, case in enumerate(exchange.cases)]
+    for name, share, imported in courses or [("peak", 1.0, exchange.imported)]:
+        peak = builder.columns(
+            name, np.ones(1, bool), lower=charge.peak_so_far_mw, cost=share * price
+        )
+        rows = builder.rows(name, np.ones(fleet.problem.steps, bool), upper=0.0)
+        builder.entries(rows, imported, 1.0)
+        builder.entries(rows, peak, -1.0)
 
 
 def _peak_valley(builder: Builder, fleet: Fleet, exchange: Exchange) -> None:

@@ -14,6 +14,7 @@ from optimization.devices import curtails
 from optimization.fleet import Fleet
 from optimization.problem import DispatchProblem
 from optimization.result import KeyFigures
+from optimization.terms import PeakCharge
 
 EXCHANGE_TOLERANCE_MW = 0.01
 
@@ -62,6 +63,7 @@ def key_figures(
         reserve_cny=earned,
         stored_cny=_stored_value(fleet, done),
         unserved_mwh=float(done.lowered_mw[:, shed].sum() * dt_h),
+        error_cny=_errors(problem, imported - exported),
     )
 
 
@@ -72,7 +74,7 @@ def weighted_total(fleet: Fleet, figures: KeyFigures, done: Conduct) -> float:
     held_back = np.array([curtails(e) for e in fleet.envelopes], dtype=bool)
     curtailed = float(lowering[:, held_back].sum())
     money = figures.cost_cny + figures.wear_cny - curtailed + figures.fuel_cny + figures.start_cny
-    money += figures.breach_cny - figures.reserve_cny - figures.stored_cny
+    money += figures.breach_cny + figures.error_cny - figures.reserve_cny - figures.stored_cny
     return (
         w.money * money
         + w.curtailment * curtailed
@@ -168,6 +170,24 @@ def _promises(problem: DispatchProblem, net_mw: np.ndarray) -> float:
         below = np.maximum(-off, 0.0) * problem.position.below_cny_per_mwh
         cost += float(np.sum(above + below))
     return cost * problem.dt_h
+
+
+def _errors(problem: DispatchProblem, net_mw: np.ndarray) -> float:
+    """The expected bill of all cases less that of the expected course; with carbon and peak."""
+    if problem.spread is None:
+        return 0.0
+    charge = problem.peak or PeakCharge(0.0)
+    buy = problem.import_cny_per_mwh + problem.carbon_cny_per_kg * problem.kgco2e_per_mwh
+    sell = problem.export_cny_per_mwh
+
+    def bill(net: np.ndarray) -> float:
+        hourly = buy @ np.maximum(net, 0.0) - sell @ np.maximum(-net, 0.0)
+        beyond = max(float(net.max()) - charge.peak_so_far_mw, 0.0)
+        return float(hourly) * problem.dt_h + charge.cny_per_mw * beyond
+
+    cases = net_mw[:, None] + problem.spread.offset_mw
+    bills = [bill(case) for case in cases.T]
+    return float(np.dot(problem.spread.share, bills)) - bill(net_mw)
 
 
 def _reserves(problem: DispatchProblem, held_mw: Mapping[str, np.ndarray]) -> tuple[float, float]:

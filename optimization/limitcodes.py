@@ -38,6 +38,7 @@ class Limit(IntEnum):
     EXPORT = 25
     RESOURCE = 26
     NOTHING_THERE = 27
+    SPREAD = 28
 
     @property
     def label(self) -> str:
@@ -74,6 +75,7 @@ WORDS: Mapping[Limit, tuple[str, str]] = MappingProxyType(
         Limit.IMPORT: ("importing at the tariff", "按电价购电"),
         Limit.EXPORT: ("exporting at the feed-in price", "按上网电价外送"),
         Limit.RESOURCE: ("a resource that is free to answer", "可调节资源"),
+        Limit.SPREAD: ("what the exchange may turn out to be", "交换功率的预测偏差"),
         Limit.NOTHING_THERE: ("nothing it could do then", "此时无可调功率"),
     }
 )
@@ -97,6 +99,8 @@ _OF_BLOCK: Mapping[str, Limit] = MappingProxyType(
 )
 _OF_PREFIX = (
     ("call ", Limit.CALL),
+    ("case ", Limit.SPREAD),
+    ("peak of case ", Limit.PEAK),
     ("reserve ", Limit.RESERVE),
     ("room ", Limit.RESERVE),
     ("energy up ", Limit.RESERVE),

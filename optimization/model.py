@@ -89,12 +89,14 @@ def penalty_cny_per_mwh(fleet: Fleet) -> float:
 def emission_costs(model: Model) -> np.ndarray:
     """Emissions of one unit of each column of the program, kgCO2e, (column,).
 
-    Those of imports by the intensity of the hour, and of what is raised and of running: as in
-    KeyFigures.emissions_kgco2e.
+    Those of imports by the intensity of the hour, of all cases where there is a spread, and of
+    what is raised and of running: as in KeyFigures.emissions_kgco2e.
     """
     problem, fleet = model.problem, model.fleet
     costs = np.zeros(model.program.shape[1])
-    costs[model.exchange.imported] = problem.dt_h * problem.kgco2e_per_mwh
+    imports = model.exchange.cases or ((1.0, model.exchange.imported),)
+    for share, columns in imports:
+        costs[columns] = share * problem.dt_h * problem.kgco2e_per_mwh
     running = fleet.stack(lambda e: e.commitment.running_kgco2e_per_h if e.commitment else 0.0)
     for columns, kg in (
         (model.devices.raised, fleet.stack(lambda e: e.up_kgco2e_per_mwh)),

@@ -14,6 +14,7 @@ from grid.network import Network
 from grid.sensitivity import Quantity
 from optimization.terms import (
     ChangeCost,
+    ExchangeSpread,
     FeederLimit,
     PeakCharge,
     PeakValley,
@@ -61,6 +62,7 @@ class DispatchProblem:
     position: Position | None = None
     change: ChangeCost | None = None
     unserved: Unserved | None = None
+    spread: ExchangeSpread | None = None
     weights: Weights = field(default_factory=Weights)
     margins: Mapping[Quantity, np.ndarray] | None = None
 
@@ -117,6 +119,8 @@ class DispatchProblem:
             raise ConfigurationError("Two reserves share a name.")
         if self.position is not None and np.shape(self.position.committed_mw) != (steps,):
             raise ConfigurationError("The promised exchange has other steps than the problem.")
+        if self.spread is not None and len(self.spread.offset_mw) != steps:
+            raise ConfigurationError("The spread of the exchange has other steps than the problem.")
         if self.change is not None and np.shape(self.change.p_mw) != (steps, len(self.envelopes)):
             raise ConfigurationError("The plan before has other steps or resources.")
 

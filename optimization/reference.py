@@ -17,7 +17,7 @@ from pyomo.contrib.appsi.solvers.highs import Highs
 
 from grid.envelope import Commitment, EnergyAccount, Envelope
 from optimization.devices import SIDES, tie_break
-from optimization.exchange import HELD_CNY_PER_MWH
+from optimization.exchange import HELD_CNY_PER_MWH, TIE_CNY_PER_MWH
 from optimization.fleet import Fleet
 from optimization.limitrows import Limits
 from optimization.model import penalty_cny_per_mwh
@@ -66,6 +66,7 @@ class Reference:
         m.exported = pyo.Var(self.T, within=pyo.NonNegativeReals)
         m.over_import = pyo.Var(self.T, within=pyo.NonNegativeReals)
         m.over_export = pyo.Var(self.T, within=pyo.NonNegativeReals)
+        m.turned_out = pyo.VarList(domain=pyo.NonNegativeReals)
         m.content = pyo.Var(names, self.T)
         m.outside = pyo.Var(names, self.T, within=pyo.NonNegativeReals)
         m.on = pyo.Var(names, self.T, within=pyo.Binary)
@@ -287,19 +288,25 @@ class Reference:
         buy, sell = prices(problem, exchange_mw)
         over = penalty_cny_per_mwh(self.fleet)
         for t in self.T:
-            self.costs.append(
-                problem.dt_h
-                * (
-                    float(buy[t]) * m.imported[t]
-                    - float(sell[t]) * m.exported[t]
-                    + over * (m.over_import[t] + m.over_export[t])
-                )
-            )
+            bill = self._bill(t, float(buy[t]), float(sell[t]))
+            self.costs.append(problem.dt_h * (bill + over * (m.over_import[t] + m.over_export[t])))
             most, out = float(problem.limit_mw("import")[t]), float(problem.limit_mw("export")[t])
             if np.isfinite(most):
                 self.demand([m.imported[t] <= most + m.over_import[t]])
             if np.isfinite(out):
                 self.demand([m.exported[t] <= out + m.over_export[t]])
+
+    def _bill(self, t: int, buy: float, sell: float) -> Any:
+        """buy import - sell export, or the mean of it over all cases, less what is certain."""
+        m, spread = self.m, self.problem.spread
+        if spread is None:
+            return buy * m.imported[t] - sell * m.exported[t]
+        total: Any = TIE_CNY_PER_MWH * (m.imported[t] + m.exported[t])
+        for share, offset in zip(spread.share, spread.offset_mw[t], strict=True):
+            bought, sold = m.turned_out.add(), m.turned_out.add()
+            self.demand([bought - sold == self.net(t) + float(offset)])
+            total = total + float(share) * (buy * bought - sell * sold - sell * float(offset))
+        return total
 
     def net(self, t: int) -> Any:
         """Import less export."""
@@ -356,11 +363,16 @@ class Reference:
     def _terms(self) -> None:
         m, problem, weights, dt = self.m, self.problem, self.problem.weights, self.problem.dt_h
         if problem.peak is not None:
-            peak = self._extra("peak")
-            self.demand([peak >= problem.peak.peak_so_far_mw])
-            self.demand(peak >= m.imported[t] for t in self.T)
-            beyond = peak - problem.peak.peak_so_far_mw
-            self.costs.append(weights.peak * problem.peak.cny_per_mw * beyond)
+            spread = problem.spread
+            shares = [1.0] if spread is None else spread.share.tolist()
+            for k, share in enumerate(shares):
+                peak = self._extra(f"peak_{k}")
+                self.demand([peak >= problem.peak.peak_so_far_mw])
+                for t in self.T:
+                    more = 0.0 if spread is None else float(spread.offset_mw[t, k])
+                    self.demand([peak >= self.net(t) + more])
+                beyond = peak - problem.peak.peak_so_far_mw
+                self.costs.append(share * weights.peak * problem.peak.cny_per_mw * beyond)
         if problem.peak_valley is not None:
             m.high, m.low, over = pyo.Var(), pyo.Var(), self._extra("over_peak_valley")
             self.demand(m.high >= self.net(t) for t in self.T)

@@ -38,7 +38,8 @@ class KeyFigures:
     imported energy and of fuel. peak_cny: peak charge and a missed peak-valley target.
     discomfort_cny: soft bounds of accounts broken and energy not served. breach_cny: missed
     calls, positions and reserves. reserve_cny: earned by reserve held. stored_cny: what accounts
-    hold more at the end than at the beginning, at their end value.
+    hold more at the end than at the beginning, at their end value. error_cny: what forecast errors
+    are expected to add to the bill, its carbon price and the peak charge, where there is a spread.
     violations: (step, element) pairs beyond a limit of the network, plus steps beyond a limit of
     the exchange. stored_change_mwh: what the batteries hold more at the end than at the
     beginning; days compare fairly only where it is alike.
@@ -68,13 +69,14 @@ class KeyFigures:
     reserve_cny: float = 0.0
     stored_cny: float = 0.0
     unserved_mwh: float = 0.0
+    error_cny: float = 0.0
 
     @property
     def total_cny(self) -> float:
         """What the plan minimises where all weights are 1; tie-breaks and changes left out."""
         spent = self.cost_cny + self.wear_cny + self.fuel_cny + self.start_cny + self.carbon_cny
         missed = self.peak_cny + self.discomfort_cny + self.breach_cny
-        return spent + missed - self.reserve_cny - self.stored_cny
+        return spent + missed + self.error_cny - self.reserve_cny - self.stored_cny
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from scipy import sparse
 
 from core.errors import ConfigurationError
 from optimization.devices import SIDES
+from optimization.exchange import exchange_costs
 from optimization.fleet import Fleet
 from optimization.limitrows import (
     Limits,
@@ -119,9 +120,8 @@ class Session:
         """Prices of import and export for an operating point with this exchange, (time,)."""
         self._exchange_mw = exchange_mw
         buy, sell = prices(self.model.problem, exchange_mw)
-        dt_h, exchange = self.model.problem.dt_h, self.model.exchange
-        self.solver.change_costs(exchange.imported, buy * dt_h)
-        self.solver.change_costs(exchange.exported, -sell * dt_h)
+        for columns, price in exchange_costs(self.model.exchange, buy, sell):
+            self.solver.change_costs(columns, price * self.model.problem.dt_h)
 
     def add_exchange(self, tangents: Tangents, exact: np.ndarray) -> None:
         """Rows for the exchange around operating points; exact: equations, (row,)."""

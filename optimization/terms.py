@@ -119,6 +119,29 @@ class ChangeCost:
     held: np.ndarray | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class ExchangeSpread:
+    """What the exchange may turn out to be: its expected course plus an offset, by case.
+
+    offset_mw: (time, case), import less export. share: probability of each case, (case,), sum 1.
+    Every step is bought and sold as it turns out, and the plan minimises the expected bill: a
+    program of simple recourse (Wets, SIAM Review 16 (1974) 309). Prices of limits and terms stay
+    those of the expected course.
+    """
+
+    offset_mw: np.ndarray
+    share: np.ndarray
+
+    def __post_init__(self) -> None:
+        share = np.asarray(self.share, dtype=float)
+        if np.ndim(self.offset_mw) != 2 or np.shape(self.offset_mw)[1:] != share.shape:
+            raise ConfigurationError("The spread of the exchange must be given by time and case.")
+        if not np.isfinite(self.offset_mw).all() or np.any(share < 0):
+            raise ConfigurationError("The spread of the exchange holds values that make no sense.")
+        if abs(share.sum() - 1.0) > 1e-9:
+            raise ConfigurationError("The cases of the spread of the exchange must add up to 1.")
+
+
 @dataclass(frozen=True, slots=True)
 class Unserved:
     """Load without a resource of its own may be shed at this price, each at its own bus."""

@@ -64,7 +64,8 @@ def command(
     risk: Annotated[
         str,
         typer.Option(
-            help="How forecast errors count: none (plan on the medians), margin (limits held "
+            help="How forecast errors count: none (plan on the medians), expected (least expected "
+            "bill, whatever the exchange turns out to be), margin (limits held "
             "further inside) or cvar (several scenarios); the city's own where it is not given."
         ),
     ] = "",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import xarray as xr
@@ -22,6 +22,12 @@ from optimization.keyfigures import key_figures
 from optimization.planner import plan
 from optimization.problem import DispatchProblem
 from optimization.result import KeyFigures, Plan, Status
+from optimization.scenarios import draw
+from optimization.session import Session
+from optimization.spread import exchange_spread
+
+DRAWN = 200
+"""Courses that the spread of the exchange is made of."""
 
 Tell = Callable[[str], None]
 Planner = Callable[[DispatchProblem], Plan]
@@ -39,6 +45,7 @@ class Figures:
     cost_cny: float
     wear_cny: float
     carbon_cny: float
+    peak_cny: float
     peak_valley_mw: float
     renewable_share: float
     losses_mwh: float
@@ -79,24 +86,26 @@ def simulate(
     every: int,
     horizon: int,
     planner: Planner = plan,
+    expected: bool = True,
     tell: Tell = print,
 ) -> Result:
     """The three runs.
 
     every: steps between plans; horizon: steps that a plan looks ahead; planner: makes the plans
-    that follow each other, and may remember the one before.
+    that follow each other, and may remember the one before. expected: whether they minimise the
+    expected bill, or that of the expected course.
     """
     true = window.truth(year, period)
     fleet = Fleet(true)
     idle = _priced(true, fleet, fleet.baseline_mw, 0.0)
     tell(f"no control: {idle.total_cny:,.0f} CNY, {idle.violations} violations")
-    best = plan(true)
+    best = plan(true, session=Session(true, time_limit_s=float("inf")))
     perfect = _priced(true, fleet, _powers(best.schedule, true), 0.0)
     tell(
         f"perfect foresight: {perfect.total_cny:,.0f} CNY, {perfect.violations} violations, "
         f"{best.rounds} rounds"
     )
-    run = _Rolling(year, period, true, every, horizon, planner)
+    run = _Rolling(year, period, true, every, horizon, planner, expected)
     done = run.go(tell)
     rolling = _priced(true, fleet, done, run.devices.unserved_mwh)
     return Result(
@@ -121,11 +130,17 @@ class _Rolling:
         every: int,
         horizon: int,
         planner: Planner,
+        expected: bool,
     ) -> None:
         self._year, self._period = year, period
         self._every, self._horizon, self._planner = every, horizon, planner
+        self._expected = expected
         self._foresight = Foresight(year)
         self.devices = Devices(true.envelopes, true.dt_h)
+        fleet = Fleet(true)
+        self._rest_mw = _exchange(true, fleet) + fleet.baseline_mw @ fleet.fed_sign
+        self._fed_sign = fleet.fed_sign
+        self._peak_mw = 0.0
         self.plan_s: list[float] = []
         self.forecast_s: list[float] = []
         self.failed = 0
@@ -142,6 +157,7 @@ class _Rolling:
                     (planned, expected), made_at = found, t
             at = t - made_at  # without a new plan the last one goes on
             done.append(self.devices.step(t, planned[at], expected[at]))
+            self._peak_mw = max(self._peak_mw, float(self._rest_mw[t] - done[-1] @ self._fed_sign))
             if (t + 1) % (STEPS_PER_DAY // 4) == 0:
                 seconds = sum(self.plan_s) - spent
                 spent += seconds
@@ -152,7 +168,13 @@ class _Rolling:
         """Powers planned and the most expected, (time, asset); None when no plan was found."""
         start = time.perf_counter()
         expected = self._foresight.at(row, min(self._horizon, self._period.last - row))
-        seen = window.window(self._year, self._period, row, expected, self.devices.content_mwh)
+        seen = window.window(
+            self._year, self._period, row, expected, self.devices.content_mwh, self._peak_mw
+        )
+        if self._expected:
+            ahead = expected.outlook
+            drawn = draw(ahead, DRAWN, np.random.default_rng(row), dt_h=seen.dt_h)
+            seen = replace(seen, spread=exchange_spread(seen, ahead, drawn))
         between = time.perf_counter()
         found = self._planner(seen)
         self.forecast_s.append(between - start)
@@ -164,6 +186,13 @@ class _Rolling:
             return None
         most = np.column_stack([e.p_max_mw for e in seen.envelopes])
         return _powers(found.schedule, seen), most
+
+
+def _exchange(true: DispatchProblem, fleet: Fleet) -> np.ndarray:
+    """Import less export of the uncontrolled period, (time,)."""
+    flow = powerflow.run(true.network, fleet.injections(fleet.baseline_mw))
+    exchange: np.ndarray = (flow["import_mw"] - flow["export_mw"]).values
+    return exchange
 
 
 def _powers(schedule: xr.Dataset, asked: DispatchProblem) -> np.ndarray:
@@ -185,6 +214,7 @@ def _priced(true: DispatchProblem, fleet: Fleet, p_mw: np.ndarray, unserved_mwh:
         cost_cny=figures.cost_cny,
         wear_cny=figures.wear_cny,
         carbon_cny=figures.carbon_cny,
+        peak_cny=figures.peak_cny,
         peak_valley_mw=float(np.mean([day.max() - day.min() for day in days])),
         renewable_share=made / (made + figures.import_mwh),
         losses_mwh=figures.losses_mwh,

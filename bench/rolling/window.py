@@ -8,17 +8,20 @@ import numpy as np
 import xarray as xr
 
 from bench.rolling.foresight import Expected
-from bench.rolling.year import DT_H, START_SOC, TIMEZONE, Year
+from bench.rolling.year import DT_H, START_SOC, STEPS_PER_DAY, TIMEZONE, Year
 from core.sites import Asset, AssetKind
 from core.timeaxis import from_datetime64, zone
 from grid.der import Conditions, envelope_of
 from grid.envelope import Envelope
 from optimization.problem import DispatchProblem
+from optimization.terms import PeakCharge
 
 IMPORT_LIMIT_MW = 20.0
 EXPORT_LIMIT_MW = 30.0
 PEAK_CNY, FLAT_CNY, VALLEY_CNY, EXPORT_CNY = 1150.0, 680.0, 330.0, 300.0
 """Time of use, known long before: valley until 7, peak from 10 to 12 and from 17 to 22."""
+PEAK_CNY_PER_MW_MONTH = 40_000.0
+"""Two-part tariffs of Chinese provinces ask some 32 to 48 CNY for each kW of a month's peak."""
 KGCO2E_PER_MWH = 536.6
 CARBON_CNY_PER_TCO2E = 80.0
 
@@ -37,25 +40,36 @@ class Period:
 
 
 def problem(
-    year: Year, times: np.ndarray, injections: xr.Dataset, envelopes: tuple[Envelope, ...]
+    year: Year,
+    times: np.ndarray,
+    injections: xr.Dataset,
+    envelopes: tuple[Envelope, ...],
+    peak: PeakCharge,
 ) -> DispatchProblem:
     """A problem under the tariff and the limits of this simulation."""
     hour = _local_hours(times)
-    peak = ((hour >= 10) & (hour < 12)) | ((hour >= 17) & (hour < 22))
+    dear = ((hour >= 10) & (hour < 12)) | ((hour >= 17) & (hour < 22))
     return DispatchProblem(
         times=times,
         dt_h=DT_H,
         network=year.network,
         injections=injections,
         envelopes=envelopes,
-        import_cny_per_mwh=np.where(peak, PEAK_CNY, np.where(hour < 7, VALLEY_CNY, FLAT_CNY)),
+        import_cny_per_mwh=np.where(dear, PEAK_CNY, np.where(hour < 7, VALLEY_CNY, FLAT_CNY)),
         export_cny_per_mwh=np.full(len(times), EXPORT_CNY),
         kgco2e_per_mwh=np.full(len(times), KGCO2E_PER_MWH),
         carbon_cny_per_tco2e=CARBON_CNY_PER_TCO2E,
         import_limit_mw=IMPORT_LIMIT_MW,
         export_limit_mw=EXPORT_LIMIT_MW,
         timezone=TIMEZONE,
+        peak=peak,
     )
+
+
+def peak_charge(period: Period, peak_so_far_mw: float = 0.0) -> PeakCharge:
+    """The peak charge of the month, as much of it as falls on the period."""
+    share = period.steps / (30 * STEPS_PER_DAY)
+    return PeakCharge(share * PEAK_CNY_PER_MW_MONTH, peak_so_far_mw)
 
 
 def truth(year: Year, period: Period) -> DispatchProblem:
@@ -68,15 +82,22 @@ def truth(year: Year, period: Period) -> DispatchProblem:
         else _envelope(asset, year.times[rows], START_SOC)
         for asset in year.assets
     )
-    return problem(year, year.times[rows], year.injections(period.first, period.last), envelopes)
+    given = year.injections(period.first, period.last)
+    return problem(year, year.times[rows], given, envelopes, peak_charge(period))
 
 
 def window(
-    year: Year, period: Period, row: int, expected: Expected, content_mwh: np.ndarray
+    year: Year,
+    period: Period,
+    row: int,
+    expected: Expected,
+    content_mwh: np.ndarray,
+    peak_so_far_mw: float,
 ) -> DispatchProblem:
     """From ``row`` on as far as ``expected`` goes, within the period.
 
     content_mwh: what each asset has stored, or has taken since the period began; (asset,).
+    peak_so_far_mw: highest import since then.
     A charger is told on arrival what a car needs: the demand of the stay under way is known, that
     of later ones forecast.
     """
@@ -87,7 +108,7 @@ def window(
         for asset, content in zip(year.assets, content_mwh, strict=True)
     )
     given = year.as_injections(times, expected.load_p_mw, expected.load_q_mvar, expected.sgen_p_mw)
-    return problem(year, times, given, envelopes)
+    return problem(year, times, given, envelopes, peak_charge(period, peak_so_far_mw))
 
 
 def _seen(

@@ -23,6 +23,7 @@ from optimization.session import Session
 from optimization.terms import (
     ChangeCost,
     Direction,
+    ExchangeSpread,
     FeederLimit,
     PeakCharge,
     PeakValley,
@@ -186,6 +187,7 @@ def _terms(rng: np.random.Generator) -> dict:
         ),
         "unserved": Unserved(5000.0),
         "weights": Weights(1.0, 2.0, 1.5, 0.8, 3.0),
+        "spread": ExchangeSpread(rng.normal(0.2, 1.0, (STEPS, 3)), np.array([0.2, 0.5, 0.3])),
     }
     return {name: term for name, term in terms.items() if rng.uniform() < 0.6}
 

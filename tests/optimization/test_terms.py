@@ -16,6 +16,7 @@ from optimization.result import Status
 from optimization.terms import (
     ChangeCost,
     Direction,
+    ExchangeSpread,
     FeederLimit,
     PeakCharge,
     PeakValley,
@@ -79,6 +80,33 @@ def test_a_promised_exchange_is_kept_where_leaving_it_costs_more_than_it_earns(t
     left = plan(replace(problem, position=Position(promised, 100.0, 600.0)))
     assert left.schedule.import_mw.values[0] == pytest.approx(3.0, abs=1e-3)
     assert left.planned.breach_cny == pytest.approx(100.0, abs=1.0)
+
+
+def test_what_the_exchange_may_turn_out_to_be_decides_when_to_discharge(toy):
+    """1 MWh to give: 250 CNY now for sure, or later, when 1 MW is exported at 100.
+
+    If 2 MW more or less turn out to be drawn later, each as likely, discharging then sells at 100
+    or saves 500: 300 on average, and waiting pays.
+    """
+    day = toy(2)
+    battery = day.battery(soc=0.5, soc_end=0.0, **PERFECT)
+    load = np.array([2.0, 0.0])
+    problem = day.problem([battery], price=[250.0, 500.0], load=load, export=100.0)
+    certain = plan(problem)
+    np.testing.assert_allclose(certain.schedule.p_mw.values[:, 0], [-1.0, 0.0], atol=1e-6)
+    offset = np.array([[0.0, 0.0], [-2.0, 2.0]])
+    open_ended = replace(problem, spread=ExchangeSpread(offset, np.array([0.5, 0.5])))
+    found = plan(open_ended)
+    np.testing.assert_allclose(found.schedule.p_mw.values[:, 0], [0.0, -1.0], atol=1e-6)
+    assert found.schedule.price_cny_per_mwh.values[1] == pytest.approx(300.0, rel=1e-3)
+    # The expected course sells 1 MWh at 100; the cases buy 1 at 500 and sell 3 at 100.
+    assert found.planned.cost_cny == pytest.approx(2 * 250.0 - 100.0, rel=1e-3)
+    assert found.planned.error_cny == pytest.approx(0.5 * (500.0 - 300.0) + 100.0, rel=1e-3)
+    assert found.planned.total_cny < found.baseline.total_cny
+    with pytest.raises(ConfigurationError, match="add up"):
+        ExchangeSpread(offset, np.array([0.5, 0.6]))
+    with pytest.raises(ConfigurationError, match="other steps"):
+        replace(problem, spread=ExchangeSpread(offset[:1], np.array([0.5, 0.5])))
 
 
 def test_reserve_needs_power_and_energy_behind_it(toy):

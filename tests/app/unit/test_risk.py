@@ -117,6 +117,26 @@ def test_a_plan_says_what_its_caution_costs(tight: City, now: datetime, kind: Ri
         assert about["exchange_margin_mw"] > 0.1
 
 
+def test_a_plan_for_the_expected_bill_says_what_errors_cost(tight: City, now: datetime) -> None:
+    """The load may be 0.3 MW less or 0.5 more, and the sun may fail."""
+    made = run_plan(
+        tight,
+        network_of(tight),
+        horizon(now),
+        kind="intraday",
+        requested_by="test",
+        taking=Risk(RiskKind.EXPECTED),
+    )
+    assert made.plan.status is Status.OPTIMAL
+    about = made.about_risk
+    assert about["kind"] == "expected"
+    assert about["cases"] == 7
+    assert about["spread_mw"] > 0.5
+    assert about["error_cny"] == made.plan.planned.error_cny != 0.0
+    assert "expected bill" in about["text_en"]
+    assert "期望费用" in about["text_zh"]
+
+
 def test_the_city_says_how_its_plans_are_made(tight: City, now: datetime) -> None:
     site = tight.site
     cautious = replace(
@@ -133,7 +153,10 @@ def test_the_city_says_how_its_plans_are_made(tight: City, now: datetime) -> Non
 @pytest.mark.parametrize(
     ("parameters", "said"),
     [
-        ({"risk": "brave"}, "'brave' is no way to count risk; there are none, margin, cvar"),
+        (
+            {"risk": "brave"},
+            "'brave' is no way to count risk; there are none, expected, margin, cvar",
+        ),
         ({"risk": "cvar", "risk_level": 1.0}, "level of risk"),
         ({"risk": "cvar", "risk_level": "high"}, "risk_level"),
         ({"risk": "cvar", "risk_scenarios": 0}, "1 to 200 scenarios"),
