@@ -36,8 +36,9 @@ status: $(STAMP) ## Say what runs and how fresh the readings are
 system: ## Install the system packages the tests use, where that is allowed
 	@sh .ci/system-packages
 
+# Files side by side, one worker a core; more than four would only wait for each other's disks.
 test: $(STAMP) system ## Run the whole test suite
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 lint: $(STAMP) ## ruff, mypy, import-linter
 	@$(BIN)/ruff check .

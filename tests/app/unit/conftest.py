@@ -150,7 +150,8 @@ def _new_database(server: EmbeddedServer) -> Iterator[str]:
     with psycopg.connect(server.url, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name} TEMPLATE template_city")
     yield _named(server.url, name)
-    with psycopg.connect(server.url, autocommit=True) as connection:
+    # As the server's own role: another may not end an autovacuum that is at work in there.
+    with psycopg.connect(server.admin_url, autocommit=True) as connection:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
