@@ -11,6 +11,7 @@ import xarray as xr
 from core.errors import PowerFlowError
 from core.findings import Finding
 from grid import powerflow
+from grid.powerflow import values
 from grid.sensitivity import Quantity
 from optimization.conduct import conduct
 from optimization.extract import Solution, solution
@@ -25,7 +26,7 @@ from optimization.tangents import tangents
 
 MAX_ROUNDS = 12
 CLOSE_ENOUGH = 0.0025
-"""Share of the money turned over that losses missed by the linear model may be worth."""
+"""Share of the value of all energy supplied that losses missed by the linear model may be worth."""
 ENOUGH_ROUNDS = 5
 """From here on a clean AC check is enough, however close the losses are met."""
 MISMATCH_MW = 0.01
@@ -75,10 +76,10 @@ def run(
         best = here if best is None or here.rank < best.rank else best
         broken = count(problem, flow)
         mismatch = exchange(flow) - found.exchange_mw
-        worth = gap(found, mismatch)
+        worth = gap(problem, found, mismatch)
         progress(
             f"Round {number}: {seconds:.1f} s to solve, {broken} limits exceeded on the AC grid, "
-            f"losses missed are worth {worth:.2%} of the bill."
+            f"losses missed are worth {worth:.2%} of the energy supplied."
         )
         settled = before is not None and bool(np.abs(found.p_mw - before).max(initial=0.0) < 1e-5)
         if settled or (not broken and (worth <= CLOSE_ENOUGH or number >= ENOUGH_ROUNDS)):
@@ -124,11 +125,15 @@ def refine(
     _add_exchange(session, flow, (found.p_mw, found.q_mvar), steps, exact)
 
 
-def gap(found: Solution, mismatch: np.ndarray) -> float:
-    """What the mismatch of the exchange is worth, as a share of the money turned over."""
+def gap(problem: DispatchProblem, found: Solution, mismatch: np.ndarray) -> float:
+    """What the mismatch of the exchange is worth, as a share of all that is drawn or exported.
+
+    Not of the bill: where own plants carry the load the bill is small, the losses are not.
+    """
     price = np.maximum(np.abs(found.price_cny_per_mwh), 1.0)
-    turnover = float((price * np.abs(found.exchange_mw)).sum())
-    return float((price * np.abs(mismatch)).sum()) / max(turnover, 1.0)
+    drawn = values(problem.network, problem.injections, "load", "p_mw").sum(axis=1)
+    supplied = np.abs(drawn) + np.maximum(-found.exchange_mw, 0.0)
+    return float((price * np.abs(mismatch)).sum()) / max(float((price * supplied).sum()), 1.0)
 
 
 def _add_exchange(

@@ -323,7 +323,7 @@ class _Check:
         )
         self.broken = count(problem, self._flow)
         self._mismatch = netloop.exchange(self._flow) - self._found.exchange_mw
-        self.worth = netloop.gap(self._found, self._mismatch)
+        self.worth = netloop.gap(self._session.model.problem, self._found, self._mismatch)
 
     def refine(self) -> None:
         """Bring the scenario's model closer to its grid, where it is not close yet."""

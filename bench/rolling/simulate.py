@@ -21,7 +21,7 @@ from optimization.fleet import Fleet
 from optimization.keyfigures import key_figures
 from optimization.planner import plan
 from optimization.problem import DispatchProblem
-from optimization.result import KeyFigures, Plan, Status
+from optimization.result import KeyFigures, Plan
 from optimization.scenarios import draw
 from optimization.session import Session
 from optimization.spread import exchange_spread
@@ -105,8 +105,8 @@ def simulate(
         f"perfect foresight: {perfect.total_cny:,.0f} CNY, {perfect.violations} violations, "
         f"{best.rounds} rounds"
     )
-    run = _Rolling(year, period, true, every, horizon, planner, expected)
-    done = run.go(tell)
+    run = _Rolling(year, period, true, every, horizon, planner, expected, tell)
+    done = run.go()
     rolling = _priced(true, fleet, done, run.devices.unserved_mwh)
     return Result(
         uncontrolled=idle,
@@ -131,10 +131,11 @@ class _Rolling:
         horizon: int,
         planner: Planner,
         expected: bool,
+        tell: Tell,
     ) -> None:
         self._year, self._period = year, period
         self._every, self._horizon, self._planner = every, horizon, planner
-        self._expected = expected
+        self._expected, self._tell = expected, tell
         self._foresight = Foresight(year)
         self.devices = Devices(true.envelopes, true.dt_h)
         fleet = Fleet(true)
@@ -145,7 +146,7 @@ class _Rolling:
         self.forecast_s: list[float] = []
         self.failed = 0
 
-    def go(self, tell: Tell) -> np.ndarray:
+    def go(self) -> np.ndarray:
         """What the devices did, (time, asset)."""
         done, spent = [], 0.0
         planned = expected = np.zeros((0, len(self._year.assets)))
@@ -161,7 +162,7 @@ class _Rolling:
             if (t + 1) % (STEPS_PER_DAY // 4) == 0:
                 seconds = sum(self.plan_s) - spent
                 spent += seconds
-                tell(f"day {(t + 1) / STEPS_PER_DAY:.2f}: planned for {seconds:.0f} s")
+                self._tell(f"day {(t + 1) / STEPS_PER_DAY:.2f}: planned for {seconds:.0f} s")
         return np.array(done)
 
     def _plan(self, row: int) -> tuple[np.ndarray, np.ndarray] | None:
@@ -179,8 +180,9 @@ class _Rolling:
         found = self._planner(seen)
         self.forecast_s.append(between - start)
         self.plan_s.append(time.perf_counter() - between)
-        if found.status is not Status.OPTIMAL:
+        if found.numbers is None:
             self.failed += 1
+            self._tell(f"no plan at row {row}: {found.status}, {found.violations[:2]}")
             if not row - self._period.first:
                 raise RuntimeError(f"The first plan ended as {found.status}: {found.violations}")
             return None
