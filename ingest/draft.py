@@ -17,7 +17,7 @@ from ingest.mapping import Resolved
 from ingest.messages import Message
 from ingest.overflow import DeviceQuota
 from ingest.quality import History, Tolerances, clock_flags, range_flags
-from ingest.rules import converted
+from ingest.rules import Ruled, converted
 from ingest.wire import shown
 
 NOTHING = Decoded((), [], [])
@@ -96,15 +96,12 @@ def draft(
             _refuse_events(item, tolerances)
     counts = np.array([len(item.resolved.series_id) for item in items])
     owner = np.repeat(np.arange(len(items)), counts)
-    arrived_us = np.array([to_us(item.message.received_at) for item in items], dtype=np.int64)
     if not len(owner):
         return Draft(items, np.empty(0, dtype=READING_DTYPE), np.zeros(len(items) + 1, np.int64))
     ts_us, value, quality = _columns(items)
-    rule = np.concatenate([item.resolved.rule for item in items])
-    rows = np.empty(len(owner), dtype=READING_DTYPE)
-    rows["series_id"] = np.concatenate([item.resolved.series_id for item in items])
-    rows["ts_us"] = ts_us
-    rows["value"] = value = converted(value, rules[rule])
+    ruled = Ruled(rules, np.concatenate([item.resolved.rule for item in items]))
+    value = converted(value, ruled)
+    arrived_us = _arrived_us(items)
     age_us = arrived_us[owner] - ts_us
     infinite = ~np.isfinite(value)
     ahead = age_us < -(tolerances.refuse_ahead // MICROSECOND)
@@ -118,14 +115,23 @@ def draft(
         if beyond.any():
             _note_flood(items, owner, beyond)
             refused |= beyond
-    rows["quality"] = quality | clock_flags(age_us, tolerances)
+    rows = np.empty(len(owner), dtype=READING_DTYPE)
+    rows["series_id"] = np.concatenate([item.resolved.series_id for item in items])
+    rows["ts_us"] = ts_us
+    rows["value"] = value
+    rows["quality"] = quality | clock_flags(age_us, tolerances) | range_flags(value, ruled)
     if refused.any():
-        rows, rule, owner = rows[~refused], rule[~refused], owner[~refused]
+        rows, ruled, owner = rows[~refused], ruled.of(~refused), owner[~refused]
         counts = np.bincount(owner, minlength=len(items))
-    table = rules[rule]
-    rows["quality"] |= range_flags(rows["value"], table)
-    rows["quality"] |= history.flags(rows, table, neighbours=tolerances.neighbours)
+    rows["quality"] |= history.flags(rows, ruled, neighbours=tolerances.neighbours)
     return Draft(items, rows, np.concatenate(([0], np.cumsum(counts))))
+
+
+def _arrived_us(items: Sequence[Item]) -> np.ndarray:
+    """When the messages came, int64 (n,); those that were read together have one time."""
+    came = [item.message.received_at for item in items]
+    known = {at: to_us(at) for at in set(came)}
+    return np.array([known[at] for at in came], dtype=np.int64)
 
 
 def _columns(items: Sequence[Item]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -27,7 +27,7 @@ from ingest.columns import BY_KEY, BadRow, Columns
 from ingest.decoded import Name
 from ingest.quality import STANDARD, History, Tolerances, clock_flags, range_flags
 from ingest.registration import Registrar
-from ingest.rules import Rules, converted
+from ingest.rules import Ruled, Rules, converted
 
 _NO_RESOLUTIONS: Mapping[str, timedelta | None] = MappingProxyType({})
 
@@ -247,10 +247,10 @@ class TagMap:
         series_id[places] = resolved.series_id
         rule[places] = resolved.rule
         kept = np.flatnonzero(series_id[columns.code] >= 0)
-        rules = self.rules.table[rule[columns.code[kept]]]
+        rules = Ruled(self.rules.table, rule[columns.code[kept]])
         value = converted(columns.value[kept], rules)
         finite = np.isfinite(value)
-        kept, value, rules = kept[finite], value[finite], rules[finite]
+        kept, value, rules = kept[finite], value[finite], rules.of(finite)
         batch = np.empty(len(kept), dtype=READING_DTYPE)
         batch["series_id"] = series_id[columns.code[kept]]
         batch["ts_us"] = columns.ts_us[kept]

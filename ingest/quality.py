@@ -1,7 +1,7 @@
 """Quality flags: what a value and its time give away, alone and after the one before.
 
 The value is always kept; a flag says what is known against it. All functions take the columns of
-n readings and their rules, RULE_DTYPE (n,), and return flags of core.readings.Quality, int16 (n,).
+n readings and their rules, and return flags of core.readings.Quality, int16 (n,).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import numpy as np
 
 from core.readings import Quality
 from core.timeaxis import HOUR, MICROSECOND
+from ingest.rules import Ruled
 
 SHORTEST_CHANGE_US = 60e6
 """A change is counted over a minute at least (core.variables.Variable.rate_per_s)."""
@@ -49,9 +50,9 @@ class Tolerances:
 STANDARD = Tolerances()
 
 
-def range_flags(value: np.ndarray, rules: np.ndarray) -> np.ndarray:
+def range_flags(value: np.ndarray, rules: Ruled) -> np.ndarray:
     """OUT_OF_RANGE; the bounds themselves are in range."""
-    outside = (value < rules["minimum"]) | (value > rules["maximum"])
+    outside = (value < rules.column("minimum")) | (value > rules.column("maximum"))
     return np.where(outside, np.int16(Quality.OUT_OF_RANGE), np.int16(0))
 
 
@@ -94,22 +95,21 @@ class History:
         self._value[series_id] = usable["value"]
         self._since_us[series_id] = np.where(flat, _LONG_AGO_US, ts_us)
 
-    def flags(self, batch: np.ndarray, rules: np.ndarray, *, neighbours: bool = True) -> np.ndarray:
+    def flags(self, batch: np.ndarray, rules: Ruled, *, neighbours: bool = True) -> np.ndarray:
         """MISSING_NEIGHBOUR, RATE_OF_CHANGE and FLAT_LINE for readings in the order they came.
 
         batch: READING_DTYPE (n,) with the flags of ``range_flags`` and ``clock_flags``.
         """
         self._grow(batch["series_id"])
         flags = np.zeros(len(batch), dtype=np.int16)
-        # By series, within each in the order of arrival.
-        order = np.argsort(batch["series_id"], kind="stable")
-        order = order[(batch["quality"][order] & _FORBIDDEN) == 0]
-        order = order[_newer(batch["series_id"][order], batch["ts_us"][order], self._seen_us)]
+        rows = _ordered(batch, rules)
+        rows = rows.where((rows.quality & _FORBIDDEN) == 0)
+        rows = rows.where(_newer(rows, self._seen_us))
         if neighbours:
-            flags[order] |= self._missing(batch[order], rules[order])
-        self._see(batch[order])
-        order = order[(batch["quality"][order] & Quality.OUT_OF_RANGE) == 0]
-        flags[order] |= self._changes(batch[order], rules[order])
+            flags[rows.place] = self._missing(rows)
+        self._seen_us[rows.series_id] = rows.ts_us  # of equal ids the last counts
+        rows = rows.where((rows.quality & Quality.OUT_OF_RANGE) == 0)
+        flags[rows.place] |= self._changes(rows)
         return flags
 
     def _grow(self, series_id: np.ndarray) -> None:
@@ -122,37 +122,84 @@ class History:
                 new[: len(old)] = old
                 setattr(self, name, new)
 
-    def _missing(self, rows: np.ndarray, rules: np.ndarray) -> np.ndarray:
-        before_us = _shifted(rows["ts_us"], rows["series_id"], self._seen_us)
-        far = rows["ts_us"] - before_us > _MISSING_AFTER * rules["resolution_us"]
-        missing = far & (before_us > 0) & (rules["resolution_us"] > 0)
+    def _missing(self, rows: _Rows) -> np.ndarray:
+        before_us = rows.before(rows.ts_us, self._seen_us)
+        resolution_us = rows.rules.column("resolution_us")
+        far = rows.ts_us - before_us > _MISSING_AFTER * resolution_us
+        missing = far & (before_us > 0) & (resolution_us > 0)
         return np.where(missing, np.int16(Quality.MISSING_NEIGHBOUR), np.int16(0))
 
-    def _see(self, rows: np.ndarray) -> None:
-        self._seen_us[rows["series_id"]] = rows["ts_us"]  # of equal ids the last counts
-
-    def _changes(self, rows: np.ndarray, rules: np.ndarray) -> np.ndarray:
-        series_id, ts_us, value = rows["series_id"], rows["ts_us"], rows["value"]
-        before_us = _shifted(ts_us, series_id, self._value_us)
-        before = _shifted(value, series_id, self._value)
+    def _changes(self, rows: _Rows) -> np.ndarray:
+        series_id, ts_us, value = rows.series_id, rows.ts_us, rows.value
+        before_us = rows.before(ts_us, self._value_us)
+        before = rows.before(value, self._value)
         known = before_us > 0
         passed_us = np.maximum(ts_us - before_us, SHORTEST_CHANGE_US)
         with np.errstate(over="ignore", invalid="ignore"):
-            jump = known & (np.abs(value - before) > rules["rate_per_us"] * passed_us)
+            change = np.abs(value - before)
+            jump = known & (change > rows.rules.column("rate_per_us") * passed_us)
         since_us = self._since(rows, moved=~known | (value != before))
-        flat = ts_us - since_us > rules["flat_after_us"]
+        flat = ts_us - since_us > rows.rules.column("flat_after_us")
         self._value_us[series_id] = ts_us
         self._value[series_id] = value
         self._since_us[series_id] = since_us
         jumps = np.where(jump, np.int16(Quality.RATE_OF_CHANGE), np.int16(0))
         return jumps | np.where(flat, np.int16(Quality.FLAT_LINE), np.int16(0))
 
-    def _since(self, rows: np.ndarray, moved: np.ndarray) -> np.ndarray:
+    def _since(self, rows: _Rows, moved: np.ndarray) -> np.ndarray:
         """From when on the value of each row is the same; moved: it differs from the one before."""
-        place = np.arange(len(rows))
-        start = np.maximum.accumulate(np.where(moved | _first(rows["series_id"]), place, 0))
+        start = np.maximum.accumulate(np.where(moved | rows.first, np.arange(len(moved)), 0))
         # A run begins in the batch, or before it.
-        return np.where(moved, rows["ts_us"], self._since_us[rows["series_id"]])[start]
+        return np.where(moved, rows.ts_us, self._since_us.take(rows.series_id)).take(start)
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """n readings by series, within each in the order of arrival.
+
+    Columns in one piece each: of records that lie apart every step would cost many times as much.
+    place: where they stand in the batch. first: which are the first of their series.
+    """
+
+    place: np.ndarray
+    series_id: np.ndarray
+    ts_us: np.ndarray
+    value: np.ndarray
+    quality: np.ndarray
+    rules: Ruled
+    first: np.ndarray
+
+    def where(self, mask: np.ndarray) -> _Rows:
+        """Those of ``mask``, bool (n,)."""
+        if mask.all():
+            return self
+        series_id = self.series_id[mask]
+        return _Rows(
+            self.place[mask],
+            series_id,
+            self.ts_us[mask],
+            self.value[mask],
+            self.quality[mask],
+            self.rules.of(mask),
+            _first(series_id),
+        )
+
+    def before(self, column: np.ndarray, held: np.ndarray) -> np.ndarray:
+        """What ``column`` says of the reading before of the same series; ``held``, by series id,
+        of the first.
+        """
+        before = np.empty_like(column)
+        before[1:] = column[:-1]
+        before[self.first] = held.take(self.series_id[self.first])
+        return before
+
+
+def _ordered(batch: np.ndarray, rules: Ruled) -> _Rows:
+    order = np.argsort(batch["series_id"], kind="stable")
+    series_id, ts_us, value, quality = (
+        batch[name].take(order) for name in ("series_id", "ts_us", "value", "quality")
+    )
+    return _Rows(order, series_id, ts_us, value, quality, rules.of(order), _first(series_id))
 
 
 def _first(series_id: np.ndarray) -> np.ndarray:
@@ -162,19 +209,10 @@ def _first(series_id: np.ndarray) -> np.ndarray:
     return first
 
 
-def _shifted(column: np.ndarray, series_id: np.ndarray, held: np.ndarray) -> np.ndarray:
-    """The value of the row before of the same series, of the first what is held of the series."""
-    before = np.empty_like(column)
-    before[1:] = column[:-1]
-    first = _first(series_id)
-    before[first] = held[series_id[first]]
-    return before
-
-
-def _newer(series_id: np.ndarray, ts_us: np.ndarray, seen_us: np.ndarray) -> np.ndarray:
-    """Which rows, ordered by series and arrival, are newer than all before them."""
-    newer: np.ndarray = ts_us > seen_us[series_id]
-    first = _first(series_id)
+def _newer(rows: _Rows, seen_us: np.ndarray) -> np.ndarray:
+    """Which rows are newer than all before them."""
+    ts_us, first = rows.ts_us, rows.first
+    newer: np.ndarray = ts_us > seen_us.take(rows.series_id)
     if (first[1:] | (ts_us[1:] > ts_us[:-1])).all():
         return newer
     # The running maximum of each series at once: ranks of times, lifted by the series' place.

@@ -7,6 +7,7 @@ batch looks its factors and bounds up in a table that fits into the processor's 
 from __future__ import annotations
 
 import threading
+from typing import NamedTuple
 
 import numpy as np
 
@@ -35,10 +36,30 @@ _MOST = 65_536
 _US = 1e6
 
 
-def converted(value: np.ndarray, rules: np.ndarray) -> np.ndarray:
-    """Values (n,) by their rules, RULE_DTYPE (n,); infinite where the result is too large."""
+class Ruled(NamedTuple):
+    """The rules of n readings: as an array of RULE_DTYPE (n,), of which only the columns that are
+    asked for are ever made.
+
+    table: RULE_DTYPE (m,). number: int (n,), into the table.
+    """
+
+    table: np.ndarray
+    number: np.ndarray
+
+    def column(self, name: str) -> np.ndarray:
+        """A field of the rules, float64 (n,)."""
+        found: np.ndarray = self.table[name].take(self.number)
+        return found
+
+    def of(self, rows: np.ndarray) -> Ruled:
+        """Those of some readings only; rows: their places, or a mask."""
+        return Ruled(self.table, self.number[rows])
+
+
+def converted(value: np.ndarray, rules: Ruled) -> np.ndarray:
+    """Values (n,) by their rules; infinite where the result is too large."""
     with np.errstate(over="ignore", invalid="ignore"):
-        result: np.ndarray = value * rules["factor"] + rules["offset"]
+        result: np.ndarray = value * rules.column("factor") + rules.column("offset")
     return result
 
 

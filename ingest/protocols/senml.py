@@ -17,8 +17,9 @@ from typing import Any
 
 from core.errors import DecodeError
 from core.timeaxis import to_us
-from ingest import wire
+from ingest import senml_shape, wire
 from ingest.decoded import Decoded, Name
+from ingest.senml_shape import Shape
 
 NAME = "senml"
 TOPICS = ("senml/+/+",)
@@ -30,28 +31,33 @@ VERSION = 10
 _RELATIVE_BELOW = 2.0**28  # section 4.5.3: smaller times are relative to now
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9\-:./_]*")  # section 4.5.1
 _FARTHEST_S = 4.2e9  # a bound on what is added to a time: the years 1970 to 2099
-_USUAL = frozenset("nuv")  # the labels of nearly every record behind the first one
-_NUMBERS, _TEXTS = frozenset((float, int)), frozenset((str, type(None)))
 _BASES = frozenset(("bn", "bt", "bu", "bv", "bs", "bver"))
-_NAMES_KEPT, _PACKS_KEPT = 1 << 16, 1 << 12
+_NAMES_KEPT, _PACKS_KEPT = 1 << 16, 1 << 13
 
 
 def decode(topic: str, payload: bytes, received_at: datetime) -> Decoded:  # noqa: ARG001
     """The readings of one pack; raises DecodeError, also for a pack without any number."""
+    resolver = _Resolver(received_at)
+    known = senml_shape.read(payload)
+    if known is not None:
+        resolver.take(known.first)
+        if resolver.take_usual(known.shape, known.value):
+            return resolver.decoded
+        resolver = _Resolver(received_at)
+    first, *others = _records(payload) or ({},)
+    resolver.take(first)
+    if others:
+        resolver.take_all(others)
+    return resolver.decoded
+
+
+def _records(payload: bytes) -> list[dict[str, Any]]:
     pack = wire.json_value(payload)
     if not isinstance(pack, list):
         raise DecodeError("A SenML pack is a list of records.")
     if not all(isinstance(record, dict) for record in pack):
         raise DecodeError("A SenML record is a JSON object.")
-    resolver = _Resolver(received_at)
-    for record in pack[:1]:
-        resolver.take(record)
-    if not resolver.take_usual(pack[1:]):
-        for record in pack[1:]:
-            resolver.take(record)
-    if not resolver.names:
-        raise DecodeError("The SenML pack holds no number.")
-    return Decoded(tuple(resolver.names), resolver.ts_us, resolver.value)
+    return pack
 
 
 class _Resolver:
@@ -66,31 +72,36 @@ class _Resolver:
         self._sum: float | None = None
         self._version: int | None = None
         self._base_us: int | None = None  # the base time worked out, once it was needed
-        self.names: list[Name] = []
-        self.ts_us: list[int] = []
-        self.value: list[float] = []
+        self._names: list[Name] = []
+        self._ts_us: list[int] = []
+        self._values: list[float] = []
 
-    def take_usual(self, records: list[dict[str, Any]]) -> bool:
-        """Take records of name, number and perhaps unit, nothing else; whether all of them were.
+    @property
+    def decoded(self) -> Decoded:
+        """What was taken; raises DecodeError where that is nothing."""
+        if not self._names:
+            raise DecodeError("The SenML pack holds no number.")
+        return Decoded(tuple(self._names), self._ts_us, self._values)
 
-        The same result as ``take`` of each, in a third of the time: a gateway's pack is like this.
+    def take_all(self, records: list[dict[str, Any]]) -> None:
+        """Take records of any kind, the short way where it can be gone."""
+        shape = senml_shape.shape_of(records)
+        if shape is None or not self.take_usual(shape, [float(r["v"]) for r in records]):
+            for record in records:
+                self.take(record)
+
+    def take_usual(self, shape: Shape, value: list[float]) -> bool:
+        """Take the values of records that have no more than a shape; whether that could be done.
+
+        The same result as ``take`` of each, in a fraction of the time: a gateway's pack is like
+        this.
         """
         if self._value is not None or self._sum is not None:
             return False
-        values: list[Any] = [record.get("v") for record in records]
-        names = tuple([record.get("n", "") for record in records])
-        units = tuple([record.get("u", self._unit) for record in records])
-        if not (
-            all(map(_USUAL.issuperset, records))
-            and _NUMBERS.issuperset(map(type, values))
-            and _TEXTS.issuperset(map(type, names))
-            and _TEXTS.issuperset(map(type, units))
-        ):
-            return False
-        if records:
-            self.names += _split_all(self._name, names, units)
-            self.ts_us += [self._base()] * len(records)
-            self.value += map(float, values)
+        if value:
+            self._names += _split_all(self._name, self._unit, *shape)
+            self._ts_us += [self._base()] * len(value)
+            self._values += value
         return True
 
     def _advance(self, record: dict[str, Any]) -> None:
@@ -130,18 +141,18 @@ class _Resolver:
         unit = _unit(record, "u") if "u" in record else self._unit
         resolved = self._name + (_text(record, "n") if "n" in record else "")
         device, tag, _ = name = _split(resolved, unit)
-        ts_us = self._ts_us(record)
+        ts_us = self._time_us(record)
         if value is not None:
             self._add(name, ts_us, value)
         if total is not None:
             self._add((device, tag + SUM, None if unit is None else f"{unit}*s"), ts_us, total)
 
     def _add(self, name: Name, ts_us: int, value: float) -> None:
-        self.names.append(name)
-        self.ts_us.append(ts_us)
-        self.value.append(value)
+        self._names.append(name)
+        self._ts_us.append(ts_us)
+        self._values.append(value)
 
-    def _ts_us(self, record: dict[str, Any]) -> int:
+    def _time_us(self, record: dict[str, Any]) -> int:
         if "ut" in record:
             wire.number(record["ut"], "ut")
         if "t" in record:
@@ -206,9 +217,12 @@ def _split(resolved: str, unit: str | None) -> Name:
 
 @lru_cache(maxsize=_PACKS_KEPT)
 def _split_all(
-    base: str, names: tuple[str, ...], units: tuple[str | None, ...]
+    base: str, base_unit: str | None, names: tuple[str, ...], units: tuple[str | None, ...]
 ) -> tuple[Name, ...]:
-    return tuple(_split(base + name, unit) for name, unit in zip(names, units, strict=True))
+    return tuple(
+        _split(base + name, base_unit if unit is None else unit)
+        for name, unit in zip(names, units, strict=True)
+    )
 
 
 def _text(record: dict[str, Any], label: str) -> str:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from core.readings import READING_DTYPE, Quality
 from ingest.quality import History, range_flags
-from ingest.rules import RULE_DTYPE, Rules
+from ingest.rules import RULE_DTYPE, Ruled, Rules
 
 MINUTE = 60_000_000
 HOUR = 60 * MINUTE
@@ -22,12 +22,17 @@ def rule(minimum=-math.inf, maximum=math.inf, rate=math.inf, flat=math.inf, reso
     return np.array([(1.0, 0.0, minimum, maximum, rate, flat, resolution)], dtype=RULE_DTYPE)
 
 
+def each(rules: np.ndarray) -> Ruled:
+    """One rule of ``rules`` for each reading."""
+    return Ruled(rules, np.arange(len(rules)))
+
+
 def flagged(history: History, rows, rules: np.ndarray) -> list[Quality]:
     """The flags of ``rows`` (series_id, ts_us, value) that come as one batch."""
     batch = np.array([(s, t, v, 0) for s, t, v in rows], dtype=READING_DTYPE)
     table = rules if len(rules) == len(batch) else np.repeat(rules, len(batch))
-    batch["quality"] |= range_flags(batch["value"], table)
-    batch["quality"] |= history.flags(batch, table)
+    batch["quality"] |= range_flags(batch["value"], each(table))
+    batch["quality"] |= history.flags(batch, each(table))
     return [Quality(q) for q in batch["quality"].tolist()]
 
 
@@ -90,8 +95,8 @@ def test_arrays_say_what_a_loop_says(batches):
     for rows in batches:
         rules = np.array([RULES[s - 1] for s, *_ in rows], dtype=RULE_DTYPE)
         batch = np.array(rows, dtype=READING_DTYPE)
-        batch["quality"] |= range_flags(batch["value"], rules)
-        batch["quality"] |= history.flags(batch, rules)
+        batch["quality"] |= range_flags(batch["value"], each(rules))
+        batch["quality"] |= history.flags(batch, each(rules))
         assert [Quality(q) for q in batch["quality"].tolist()] == loop(state, rows, rules)
 
 
@@ -99,11 +104,12 @@ def test_arrays_say_what_a_loop_says(batches):
 def test_how_readings_are_cut_into_batches_does_not_matter(rows, data):
     rules = np.array([RULES[s - 1] for s, *_ in rows], dtype=RULE_DTYPE)
     batch = np.array(rows, dtype=READING_DTYPE)
-    batch["quality"] |= range_flags(batch["value"], rules)
-    whole = History().flags(batch, rules)
+    batch["quality"] |= range_flags(batch["value"], each(rules))
+    whole = History().flags(batch, each(rules))
     cut = data.draw(st.integers(0, len(rows)))
     history = History()
-    parts = [history.flags(batch[:cut], rules[:cut]), history.flags(batch[cut:], rules[cut:])]
+    halves = (slice(None, cut), slice(cut, None))
+    parts = [history.flags(batch[half], each(rules[half])) for half in halves]
     np.testing.assert_array_equal(whole, np.concatenate(parts))
 
 
@@ -148,7 +154,7 @@ def test_late_readings_and_wrong_clocks_leave_no_trace():
         [(1, 90 * MINUTE, 99.0, Quality.CLOCK_SKEW), (1, 3 * MINUTE, 50.0, Quality.LATE)],
         dtype=READING_DTYPE,
     )
-    assert history.flags(batch, np.repeat(limits, 2)).tolist() == [0, 0]
+    assert history.flags(batch, each(np.repeat(limits, 2))).tolist() == [0, 0]
     assert flagged(history, [(1, 11 * MINUTE, 5.5)], limits) == [0]
 
 
@@ -178,7 +184,7 @@ def test_a_restart_goes_on_from_the_latest():
 def test_without_neighbours_nothing_is_missing():
     batch = np.array([(1, MINUTE, 1.0, 0), (1, 9 * MINUTE, 1.0, 0)], dtype=READING_DTYPE)
     rules = np.repeat(rule(resolution=MINUTE), 2)
-    assert History().flags(batch, rules, neighbours=False).tolist() == [0, 0]
+    assert History().flags(batch, each(rules), neighbours=False).tolist() == [0, 0]
 
 
 def test_rules_carry_what_the_vocabulary_says():

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from core.errors import DecodeError
 from core.timeaxis import from_us
+from ingest import senml_shape
 from ingest.protocols import senml
 
 TOPIC = "senml/demo/gateway"
@@ -183,3 +184,77 @@ bases = st.fixed_dictionaries(
 def test_the_short_way_of_usual_records_ends_where_the_long_one_does(pack):
     """A label that is passed over takes a record off the short way."""
     assert decode(pack) == decode([{**record, "note": "x"} for record in pack])
+
+
+def plainly(payload):
+    """What a pack says when every record is read by itself, or the error."""
+    return told(lambda: decode(payload.replace(b'"v":', b'"\\u0076":')))
+
+
+def told(reads):
+    try:
+        return reads()
+    except DecodeError as error:
+        return str(error) if "JSON" not in str(error) else "no JSON"
+
+
+numbers = st.sampled_from(["0", "-1.5", "2e3", " 7 ", "1e-9", "20000000000000000000"])
+anything = st.sampled_from(["1", "-", "01", "", "true", "null", "[1]", '"1"', "1e999", "1,2", "e"])
+before = st.sampled_from(['"n":"a:b",', '"n":"c",', '"u":"W","n":"d",', "", '"n":"\\"v\\":1",'])
+behind = st.sampled_from(["", "", "", ',"u":"kW"', ',"n":"z:"', ',"v" : 0', ',"t":5', ',"u":null'])
+between = st.sampled_from(["},{", "},{", "},{", "} , {", "}, {", "},{},{", "},", "{", "\0},{"])
+heads = st.sampled_from(
+    [
+        '[{"bn":"urn:","bt":1782086400,',
+        '[{"bn":"x:","bu":"A","bv":2,',
+        "[{",
+        '[{"n":"s:t","v" : 5},{',
+        '[{"v" : 3,',
+        "[[{",
+        '{"x":[{',
+        '[{"a_":1,',
+        '[{"n":"s","x":{',
+    ]
+)
+mostly = st.lists(numbers, min_size=12, max_size=12) | st.lists(
+    numbers | anything, min_size=8, max_size=12
+)
+
+
+@given(heads, mostly, st.data())
+def test_a_pack_read_by_its_shape_says_what_its_records_say(head, values, data):
+    """Escaped labels are the same labels, and hide the numbers from the quick way."""
+    same = data.draw(st.booleans())
+    parts = [(data.draw(before), data.draw(behind), data.draw(between)) for _ in values]
+    text = head
+    for place, value in enumerate(values):
+        front, back, gap = parts[0] if same else parts[place]
+        last = place == len(values) - 1
+        text += f'{front}"v":{value}{back}' + ("}]" if last else gap)
+    payload = text.encode()
+    assert told(lambda: decode(payload)) == plainly(payload)
+
+
+def test_a_gateway_is_read_by_its_shape():
+    """Names and units are the same objects in its next pack, however its numbers are written."""
+    records = [{"n": f"m-{i}:p", "v": i / 8} for i in range(20)]
+    first, second = (
+        json.dumps([{"bn": "urn:", "bt": 1_782_086_400 + step, "bu": "kW"} | records[0]]).encode()[
+            :-1
+        ]
+        + b", "
+        + json.dumps([{**record, "v": record["v"] + step} for record in records[1:]]).encode()[1:]
+        for step in (0, 900)
+    )
+    read, again = senml_shape.read(first), senml_shape.read(second)
+    assert read is not None
+    assert again is not None
+    assert again.shape is read.shape
+    assert decode(second).value == [0.0, *(i / 8 + 900 for i in range(1, 20))]
+    assert decode(second).names[7] == ("urn:m-7", "p", "kW")
+
+
+@pytest.mark.parametrize("record", [{"n": None, "v": 1}, {"n": "c", "u": None, "v": 1}])
+def test_null_is_no_name_and_no_unit(record):
+    with pytest.raises(DecodeError, match="text"):
+        decode([{"n": "a:b", "v": 1}, record])
