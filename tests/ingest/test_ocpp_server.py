@@ -345,9 +345,9 @@ def spooled(folder: Path) -> Kept:
 
 
 def plan(asset: str, p_mw: float, now: datetime) -> Setpoint:
-    """``p_mw`` from now on for six city hours."""
-    times = np.array([to_datetime64(now + timedelta(hours=h)) for h in range(6)])
-    return Setpoint(asset, times, np.full(6, p_mw))
+    """``p_mw`` from now on for two city days, which are over in two minutes."""
+    times = np.array([to_datetime64(now + timedelta(hours=h)) for h in range(48)])
+    return Setpoint(asset, times, np.full(48, p_mw))
 
 
 @VERSIONS
