@@ -77,6 +77,11 @@ class Admittance:
     trafos: Ends
     trafos3w: tuple[Ends, Ends, Ends]
 
+    def ends(self, table: str) -> tuple[Ends, ...]:
+        """Where the loading of the elements of ``line``, ``trafo`` or ``trafo3w`` is read: that
+        of an element is the highest of all."""
+        return {"line": (self.lines,), "trafo": (self.trafos,), "trafo3w": self.trafos3w}[table]
+
     @property
     def nodes(self) -> int:
         """The number of nodes that are supplied."""

@@ -392,14 +392,24 @@ def _ratings(net: pandapowerNet) -> Iterator[Finding]:
         _on(trafo) & ~(_numbers(trafo, "sn_mva") > 0),
         "The rated power is missing.",
     )
-    for field, bus_field in (("vn_hv_kv", "hv_bus"), ("vn_lv_kv", "lv_bus")):
-        rated = _numbers(trafo, field)
-        nominal = net.bus.vn_kv.reindex(trafo[bus_field]).to_numpy(dtype=float)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            far = _on(trafo) & ~(np.abs(rated / nominal - 1) < 0.2)
-        yield from _found(
-            trafo, "trafo", field, far, "The rated voltage does not fit the bus it stands at."
-        )
+    for side in ("hv", "mv", "lv"):
+        field = f"sn_{side}_mva"
+        wrong = _on(net.trafo3w) & ~(_numbers(net.trafo3w, field) > 0)
+        yield from _found(net.trafo3w, "trafo3w", field, wrong, "The rated power is missing.")
+    for component, sides in (("trafo", ("hv", "lv")), ("trafo3w", ("hv", "mv", "lv"))):
+        table = net[component]
+        for side in sides:
+            rated = _numbers(table, f"vn_{side}_kv")
+            nominal = net.bus.vn_kv.reindex(table[f"{side}_bus"]).to_numpy(dtype=float)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                far = _on(table) & ~(np.abs(rated / nominal - 1) < 0.2)
+            yield from _found(
+                table,
+                component,
+                f"vn_{side}_kv",
+                far,
+                "The rated voltage does not fit the bus it stands at.",
+            )
 
 
 def _limits(net: pandapowerNet) -> Iterator[Finding]:
@@ -416,7 +426,7 @@ def _limits(net: pandapowerNet) -> Iterator[Finding]:
         "A voltage limit is missing, so nothing is held there.",
         Severity.WARNING,
     )
-    for component in ("line", "trafo"):
+    for component in ("line", "trafo", "trafo3w"):
         table = net[component]
         wrong = _numbers(table, "max_loading_percent") <= 0
         yield from _found(
@@ -490,14 +500,6 @@ def _unsupported(net: pandapowerNet) -> Iterator[Finding]:
             yield from _found(
                 table, component, "in_service", _on(table), "Such elements cannot be calculated."
             )
-    yield from _found(
-        net.trafo3w,
-        "trafo3w",
-        "max_loading_percent",
-        _on(net.trafo3w),
-        "Its loading is calculated, but plans do not hold it.",
-        Severity.WARNING,
-    )
 
 
 def _islands(net: pandapowerNet) -> Iterator[Finding]:

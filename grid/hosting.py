@@ -22,7 +22,7 @@ from core.errors import PowerFlowError
 from grid import powerflow
 from grid.limits import Excess, excesses
 from grid.network import Network
-from grid.sensitivity import Quantity
+from grid.sensitivity import TABLE
 
 _ROWS_AT_ONCE = 20_000
 """Scenarios of one batch; with a hundred buses some 100 MB."""
@@ -69,7 +69,8 @@ def capacity(
     injections: what flows anyway, as for powerflow.run; max_mw: where the search ends.
     Returns capacity_mw, at most ``tolerance_mw`` below the true one (NaN at dead buses; 0 where a
     limit is broken before anything is added), and what breaks first above it: limit (vm_pu,
-    line_loading_percent, trafo_loading_percent, none where max_mw is taken, no_solution),
+    line_loading_percent, trafo_loading_percent, trafo3w_loading_percent, none
+    where max_mw is taken, no_solution),
     side (-1 a lower limit, +1 an upper one), element (its identifier) and step.
     """
     ids = network.buses if buses is None else np.asarray(buses)
@@ -191,13 +192,6 @@ def _at_nodes(case: _Case, node: np.ndarray, size_mw: np.ndarray) -> np.ndarray:
     return sizes
 
 
-_PARTS = {
-    Quantity.VM_PU: "bus",
-    Quantity.LINE_LOADING: "line",
-    Quantity.TRAFO_LOADING: "trafo",
-}
-
-
 def _capacities(
     case: _Case, ids: np.ndarray, node: np.ndarray, low: np.ndarray, high: np.ndarray
 ) -> xr.Dataset:
@@ -230,6 +224,6 @@ def _binding(case: _Case, node: int, size_mw: float) -> tuple[str, int, int, int
         step, element = np.unravel_index(int(np.argmax(relative)), relative.shape)
         if relative[step, element] > worst:
             worst = float(relative[step, element])
-            ids = case.network.ids(_PARTS[excess.quantity])
+            ids = case.network.ids(TABLE[excess.quantity])
             answer = str(excess.quantity), excess.side, int(ids[element]), int(step)
     return answer

@@ -10,7 +10,7 @@ import xarray as xr
 
 from core.findings import Finding
 from grid.network import Network
-from grid.sensitivity import Quantity
+from grid.sensitivity import TABLE, Quantity
 
 VOLTAGE_TOLERANCE_PU = 1e-4
 LOADING_TOLERANCE_PERCENT = 0.1
@@ -49,13 +49,15 @@ class Excess:
 
 def loading_limits(
     network: Network, max_loading_percent: float | None
-) -> tuple[np.ndarray, np.ndarray]:
+) -> dict[Quantity, np.ndarray]:
     """The limits of lines and transformers in percent; the file's own, capped if a cap is given."""
     cap = np.inf if max_loading_percent is None else max_loading_percent
-    return (
-        np.minimum(network.line_max_loading_percent, cap),
-        np.minimum(network.trafo_max_loading_percent, cap),
-    )
+    own = {
+        Quantity.LINE_LOADING: network.line_max_loading_percent,
+        Quantity.TRAFO_LOADING: network.trafo_max_loading_percent,
+        Quantity.TRAFO3W_LOADING: network.trafo3w_max_loading_percent,
+    }
+    return {quantity: np.minimum(limit, cap) for quantity, limit in own.items()}
 
 
 def excesses(
@@ -73,7 +75,6 @@ def excesses(
     vm = flow["vm_pu"].values
     margin = {q: (margins or {}).get(q, np.zeros(1)) for q in Quantity}
     movable = ~network.held_buses & (network.admittance.node_of_bus >= 0)
-    line, trafo = loading_limits(network, max_loading_percent)
     around = margin[Quantity.VM_PU]
     low = np.where(movable, network.vm_min_pu - vm + around, -np.inf)
     high = np.where(movable, vm - network.vm_max_pu + around, -np.inf)
@@ -82,7 +83,7 @@ def excesses(
         (Quantity.VM_PU, 1, high, network.vm_max_pu, VOLTAGE_TOLERANCE_PU),
         *(
             (q, 1, flow[q.value].values - limit + margin[q], limit, LOADING_TOLERANCE_PERCENT)
-            for q, limit in ((Quantity.LINE_LOADING, line), (Quantity.TRAFO_LOADING, trafo))
+            for q, limit in loading_limits(network, max_loading_percent).items()
         ),
     )
     return [Excess(*kind, margin[kind[0]]) for kind in kinds]
@@ -98,15 +99,10 @@ def violations(
     return found
 
 
-_PARTS = {
-    Quantity.VM_PU: ("bus", "vm_pu", "pu"),
-    Quantity.LINE_LOADING: ("line", "loading_percent", "%"),
-    Quantity.TRAFO_LOADING: ("trafo", "loading_percent", "%"),
-}
-
-
 def _findings(network: Network, flow: xr.Dataset, excess: Excess) -> Iterator[Finding]:
-    component, field, unit = _PARTS[excess.quantity]
+    component = TABLE[excess.quantity]
+    of_voltage = excess.quantity is Quantity.VM_PU
+    field, unit = ("vm_pu", "pu") if of_voltage else ("loading_percent", "%")
     ids = network.ids(component)
     digits = 4 if unit == "pu" else 1
     values = flow[excess.quantity.value].values

@@ -35,6 +35,8 @@ _COLUMNS: Mapping[str, str] = MappingProxyType(
         "parallel in_service",
         "trafo": "hv_bus lv_bus sn_mva vn_hv_kv vn_lv_kv vk_percent vkr_percent pfe_kw i0_percent "
         "shift_degree df parallel in_service",
+        "trafo3w": "hv_bus mv_bus lv_bus sn_hv_mva sn_mv_mva sn_lv_mva vn_hv_kv vn_mv_kv vn_lv_kv "
+        "vk_hv_percent vk_mv_percent vk_lv_percent in_service",
         "load": "bus p_mw q_mvar scaling in_service",
         "sgen": "bus p_mw q_mvar scaling in_service",
         "storage": "bus p_mw q_mvar scaling in_service",
@@ -142,6 +144,14 @@ class Network:
     def trafo_max_loading_percent(self) -> np.ndarray:
         """Highest allowed loading per transformer in percent; 100 where not stated."""
         return _limit(self.net.trafo, "max_loading_percent", 100.0)
+
+    @cached_property
+    def trafo3w_max_loading_percent(self) -> np.ndarray:
+        """Highest allowed loading per three-winding transformer in percent; 100 where not stated.
+
+        It counts for the winding that is loaded most, as pandapower's loading does.
+        """
+        return _limit(self.net.trafo3w, "max_loading_percent", 100.0)
 
     @cached_property
     def source_buses(self) -> np.ndarray:

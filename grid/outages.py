@@ -75,8 +75,9 @@ def n_1(
     injections: as for powerflow.run. Over ``outage``: component (line or trafo) and element;
     solved (False where some step has no solution; what follows is then of the steps that have
     one); vm_min_pu, vm_min_bus, vm_max_pu, vm_max_bus of the buses still supplied;
-    line_loading_percent and line, trafo_loading_percent and trafo of the highest loadings (NaN
-    and -1 where there is none); dark_buses, and dark_mw, the highest sum of loads without supply.
+    line_loading_percent and line, trafo_loading_percent and trafo, trafo3w_loading_percent and
+    trafo3w of the highest loadings (NaN and -1 where there is none); dark_buses, and dark_mw, the
+    highest sum of loads without supply.
     Switches stay as they are: what a crew could close again is another question.
     Raises NetworkError for an element that does not exist or is out of service already.
     """
@@ -109,6 +110,8 @@ _UNITS = {
     "line": "",
     "trafo_loading_percent": "%",
     "trafo": "",
+    "trafo3w_loading_percent": "%",
+    "trafo3w": "",
     "dark_buses": "",
     "dark_mw": "MW",
 }
@@ -143,6 +146,7 @@ def _worst(
     high, high_bus = _extreme(flow["vm_pu"].values, network.buses, 1)
     line, line_id = _extreme(flow["line_loading_percent"].values, network.lines, 1)
     trafo, trafo_id = _extreme(flow["trafo_loading_percent"].values, network.trafos, 1)
+    three, three_id = _extreme(flow["trafo3w_loading_percent"].values, network.trafos3w, 1)
     return {
         "solved": bool(np.isfinite(flow["losses_mw"].values).all()),
         "vm_min_pu": low,
@@ -153,6 +157,8 @@ def _worst(
         "line": line_id,
         "trafo_loading_percent": trafo,
         "trafo": trafo_id,
+        "trafo3w_loading_percent": three,
+        "trafo3w": three_id,
         "dark_buses": int(dark.sum()),
         "dark_mw": float(unserved.max(initial=0.0)),
     }

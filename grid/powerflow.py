@@ -59,11 +59,12 @@ def run(network: Network, injections: xr.Dataset, *, detail: bool = False) -> xr
 
     Returns vm_pu, va_degree (time, bus), NaN at dead buses; line_loading_percent,
     line_p_from_mw (positive into the line at from_bus; time, line); trafo_loading_percent (time,
-    trafo); and over time: losses_mw, import_mw and export_mw (both >= 0, of the sum of all
-    upstream grids), q_exchange_mvar (positive drawn from upstream).
+    trafo), trafo3w_loading_percent (time, trafo3w); and over time: losses_mw, import_mw and
+    export_mw (both >= 0, of the sum of all upstream grids), q_exchange_mvar (positive drawn from
+    upstream).
     With ``detail`` also line_q_from_mvar, line_p_to_mw, line_q_to_mvar, line_losses_mw,
-    line_losses_mvar (time, line), the same of trafo with hv and lv for from and to, and
-    trafo3w_loading_percent (time, trafo3w); powers are positive into the element.
+    line_losses_mvar (time, line), the same of trafo with hv and lv for from and to; powers are
+    positive into the element.
 
     Steps are calculated in chunks, so memory grows with what is returned and nothing else.
     Raises PowerFlowError naming the first step without solution, NetworkError for a network that
@@ -89,7 +90,7 @@ def run(network: Network, injections: xr.Dataset, *, detail: bool = False) -> xr
             "bus": network.buses,
             "line": network.lines,
             "trafo": network.trafos,
-            **({"trafo3w": network.trafos3w} if detail else {}),
+            "trafo3w": network.trafos3w,
         },
     )
 
@@ -104,14 +105,22 @@ def solved_where_possible(network: Network, drawn_mva: np.ndarray) -> xr.Dataset
     columns = _columns(network, voltage, drawn_mva, detail=False)
     return xr.Dataset(
         {name: (over, data, {"units": unit}) for name, (over, data, unit) in columns.items()},
-        coords={"bus": network.buses, "line": network.lines, "trafo": network.trafos},
+        coords={
+            "bus": network.buses,
+            "line": network.lines,
+            "trafo": network.trafos,
+            "trafo3w": network.trafos3w,
+        },
     )
 
 
 def loading_percent(network: Network, table: str, flows: Flows) -> np.ndarray:
-    """Loading of ``line`` or ``trafo`` elements by the larger of both ends; (time, element)."""
-    model = network.admittance
-    return _loading(model.lines if table == "line" else model.trafos, flows)
+    """Loading of ``line``, ``trafo`` or ``trafo3w`` elements at the end that is loaded most;
+    (time, element)."""
+    highest: np.ndarray = np.max(
+        [_loading(ends, flows) for ends in network.admittance.ends(table)], axis=0
+    )
+    return highest
 
 
 def _loading(ends: Ends, flows: Flows) -> np.ndarray:
@@ -282,8 +291,10 @@ def _columns(network: Network, voltage: np.ndarray, drawn_mva: np.ndarray, detai
     columns: Columns = {
         "vm_pu": ((over, "bus"), np.abs(at_bus), "pu"),
         "va_degree": ((over, "bus"), np.rad2deg(np.angle(at_bus)), "deg"),
-        "line_loading_percent": ((over, "line"), loading_percent(network, "line", flows), "%"),
-        "trafo_loading_percent": ((over, "trafo"), loading_percent(network, "trafo", flows), "%"),
+        **{
+            f"{table}_loading_percent": ((over, table), loading_percent(network, table, flows), "%")
+            for table in ("line", "trafo", "trafo3w")
+        },
         "line_p_from_mw": ((over, "line"), line_from.real, "MW"),
         "losses_mw": ((over,), (s_from + s_to).real.sum(axis=1), "MW"),
         "import_mw": ((over,), np.maximum(exchange.real, 0.0), "MW"),
@@ -302,11 +313,6 @@ def _columns(network: Network, voltage: np.ndarray, drawn_mva: np.ndarray, detai
             lost = powers[0] + powers[1]
             columns[f"{table}_losses_mw"] = (over, table), lost.real, "MW"
             columns[f"{table}_losses_mvar"] = (over, table), lost.imag, "Mvar"
-        columns["trafo3w_loading_percent"] = (
-            (over, "trafo3w"),
-            np.max([_loading(ends, flows) for ends in model.trafos3w], axis=0),
-            "%",
-        )
     return columns
 
 

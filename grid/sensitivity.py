@@ -8,8 +8,10 @@ anything.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from types import MappingProxyType
 
 import numpy as np
 import xarray as xr
@@ -27,7 +29,19 @@ class Quantity(StrEnum):
     VM_PU = "vm_pu"
     LINE_LOADING = "line_loading_percent"
     TRAFO_LOADING = "trafo_loading_percent"
+    TRAFO3W_LOADING = "trafo3w_loading_percent"
     EXCHANGE = "exchange_mw"  # import minus export, of all upstream grids together
+
+
+TABLE: Mapping[Quantity, str] = MappingProxyType(
+    {
+        Quantity.VM_PU: "bus",
+        Quantity.LINE_LOADING: "line",
+        Quantity.TRAFO_LOADING: "trafo",
+        Quantity.TRAFO3W_LOADING: "trafo3w",
+    }
+)
+"""The table whose elements have a limit of the quantity."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +66,8 @@ def gradients(
     """Derivatives of ``quantity`` at (steps[i], elements[i]) by the power fed into every bus.
 
     flow: a result of powerflow.run. steps: positions in time, shape (row,); elements: positions
-    in ``network.buses``, ``lines`` or ``trafos``, shape (row,); none for the exchange.
+    in ``network.buses``, ``lines``, ``trafos`` or ``trafos3w``, shape (row,); none for the
+    exchange.
     """
     steps = np.asarray(steps, dtype=np.int64)
     where = np.zeros_like(steps) if elements is None else np.asarray(elements, dtype=np.int64)
@@ -168,32 +183,34 @@ class _Point:
         return rows
 
     def _loading_rows(self, quantity: Quantity, elements: np.ndarray) -> np.ndarray:
-        """d|I| = Re(conj(I) dI) / |I| at the end that is loaded more."""
+        """d|I| = Re(conj(I) dI) / |I| at the end that is loaded most."""
         model = self.model
-        ends = model.lines if quantity is Quantity.LINE_LOADING else model.trafos
         y_ff, y_ft, y_tf, y_tt = model.two_port()
         rows = np.zeros((len(elements), len(self.angles) + len(self.sizes)))
         for i, element in enumerate(elements):
-            branch = int(ends.branch[element])
+            scale, branch, outgoing = 0.0, -1, False
+            current = 0j
+            for ends in model.ends(quantity.value.removesuffix("_loading_percent")):
+                at = int(ends.branch[element])
+                if at < 0:
+                    continue
+                v_f = self.voltage[model.branch_from[at]]
+                v_t = self.voltage[model.branch_to[at]]
+                for to_end, factor, into in (
+                    (False, ends.scale_from[element], y_ff[at] * v_f + y_ft[at] * v_t),
+                    (True, ends.scale_to[element], y_tf[at] * v_f + y_tt[at] * v_t),
+                ):
+                    if abs(into) * factor > abs(current) * scale:
+                        current, scale, branch, outgoing = into, factor, at, to_end
             if branch < 0:
                 continue
             f, t = int(model.branch_from[branch]), int(model.branch_to[branch])
-            v_f, v_t = self.voltage[f], self.voltage[t]
-            into_from = y_ff[branch] * v_f + y_ft[branch] * v_t
-            into_to = y_tf[branch] * v_f + y_tt[branch] * v_t
-            first = abs(into_from) * ends.scale_from[element]
-            second = abs(into_to) * ends.scale_to[element]
-            if first >= second:
-                current, scale = into_from, ends.scale_from[element]
-                y_f, y_t = y_ff[branch], y_ft[branch]
-            else:
-                current, scale = into_to, ends.scale_to[element]
-                y_f, y_t = y_tf[branch], y_tt[branch]
-            if current == 0:
-                continue
+            y_f = (y_tf if outgoing else y_ff)[branch]
+            y_t = (y_tt if outgoing else y_ft)[branch]
             direction = scale * np.conj(current) / abs(current)
             dense = np.zeros((2, model.nodes))
-            for node, v, y in ((f, v_f, y_f), (t, v_t, y_t)):
+            for node, y in ((f, y_f), (t, y_t)):
+                v = self.voltage[node]
                 dense[0, node] += (direction * y * 1j * v).real
                 dense[1, node] += (direction * y * v / abs(v)).real
             rows[i] = np.concatenate([dense[0, self.angles], dense[1, self.sizes]])

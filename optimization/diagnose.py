@@ -446,6 +446,12 @@ _PART = {
     Quantity.VM_PU: ("bus", "voltage at bus {}", "母线 {} 电压", "pu"),
     Quantity.LINE_LOADING: ("line", "loading of line {}", "线路 {} 负载率", "%"),
     Quantity.TRAFO_LOADING: ("trafo", "loading of transformer {}", "变压器 {} 负载率", "%"),
+    Quantity.TRAFO3W_LOADING: (
+        "trafo3w",
+        "loading of three-winding transformer {}",
+        "三绕组变压器 {} 负载率",
+        "%",
+    ),
 }
 
 

@@ -486,7 +486,11 @@ def _named(here: Place, element: int) -> tuple[str, str]:
         return f"the {which} voltage limit of bus {index}", f"母线 {index} 电压{which_zh}"
     if table == "line":
         return f"the loading limit of line {index}", f"线路 {index} 负载率上限"
-    return f"the loading limit of transformer {index}", f"变压器 {index} 负载率上限"
+    if table == "trafo3w":
+        which, which_zh = "three-winding transformer", "三绕组变压器"
+    else:
+        which, which_zh = "transformer", "变压器"
+    return f"the loading limit of {which} {index}", f"{which_zh} {index} 负载率上限"
 
 
 # --- what rests --------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from itertools import pairwise
 import numpy as np
 import xarray as xr
 
-from grid.sensitivity import Quantity
+from grid.sensitivity import TABLE
 from optimization.devices import SIDES, curtails, prices, whole_steps
 from optimization.limitcodes import WORDS, Limit, of_block
 from optimization.marginal import marginal_cny, marginal_kgco2e
@@ -33,7 +33,6 @@ TOLERANCE_CNY_PER_MWH = 0.01
 MOVES_MW = 1e-6
 _DEPTH = "bands give what is lowered"
 _ALREADY = ("energy", _DEPTH)
-_TABLE = {Quantity.VM_PU: "bus", Quantity.LINE_LOADING: "line", Quantity.TRAFO_LOADING: "trafo"}
 
 
 class Use:
@@ -248,7 +247,7 @@ def _elements(found: Optimum) -> list[str]:
 
 def _element_name(found: Optimum, row: int) -> str:
     limits, network = found.limits, found.model.problem.network
-    table = _TABLE[limits.quantity[row]]
+    table = TABLE[limits.quantity[row]]
     side = "max" if limits.side[row] > 0 else "min"
     return f"{table}:{side}:{int(network.ids(table)[limits.element[row]])}"
 

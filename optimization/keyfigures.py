@@ -53,7 +53,9 @@ def key_figures(
         vm_min_pu=float(np.nanmin(flow["vm_pu"].values)),
         vm_max_pu=float(np.nanmax(flow["vm_pu"].values)),
         max_line_loading_percent=_highest(flow["line_loading_percent"].values),
-        max_trafo_loading_percent=_highest(flow["trafo_loading_percent"].values),
+        max_trafo_loading_percent=max(
+            _highest(flow[f"{table}_loading_percent"].values) for table in ("trafo", "trafo3w")
+        ),
         violations=count(problem, flow),
         fuel_cny=float(raising.sum() + (done.spilled_mwh * spill).sum()) + _running(fleet, done),
         start_cny=_per_unit(fleet, done.starts, "start_cny"),

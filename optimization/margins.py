@@ -21,7 +21,7 @@ from scipy.special import ndtri
 from core.errors import ConfigurationError
 from core.findings import Finding, Severity
 from grid.powerflow import values as powers_of
-from grid.sensitivity import Gradient, Quantity, gradients
+from grid.sensitivity import TABLE, Gradient, Quantity, gradients
 from optimization.fleet import Fleet
 from optimization.keyfigures import count
 from optimization.outlook import Outlook, normal_score_correlation, realised
@@ -83,11 +83,8 @@ def margins(problem: DispatchProblem, outlook: Outlook, flow: xr.Dataset, level:
     network = problem.network
     exchange = errors.margin(gradients(network, flow, Quantity.EXCHANGE, steps), steps)
     found = {}
-    for quantity, elements in (
-        (Quantity.VM_PU, len(network.buses)),
-        (Quantity.LINE_LOADING, len(network.lines)),
-        (Quantity.TRAFO_LOADING, len(network.trafos)),
-    ):
+    for quantity, table in TABLE.items():
+        elements = len(network.ids(table))
         at, element = (x.ravel() for x in np.indices((problem.steps, elements)))
         gradient = gradients(network, flow, quantity, at, element)
         found[quantity] = errors.margin(gradient, at).reshape(problem.steps, elements)

@@ -10,7 +10,7 @@ import xarray as xr
 from core.findings import Finding, Severity
 from grid.limits import excesses
 from grid.limits import violations as network_violations
-from grid.sensitivity import Quantity, gradients
+from grid.sensitivity import TABLE, Quantity, gradients
 from optimization.fleet import Fleet
 from optimization.keyfigures import exchange_violations
 
@@ -35,13 +35,6 @@ def _side(finding: Finding) -> int:
     return -1 if " is below " in finding.message else 1
 
 
-_PART = {
-    Quantity.VM_PU: ("bus", "vm_pu"),
-    Quantity.LINE_LOADING: ("line", "loading_percent"),
-    Quantity.TRAFO_LOADING: ("trafo", "loading_percent"),
-}
-
-
 def _needs(fleet: Fleet, flow: xr.Dataset) -> dict[tuple[str, str, int, int], str]:
     """What the worst step of each broken limit would take, by (table, field, side, id).
 
@@ -56,7 +49,8 @@ def _needs(fleet: Fleet, flow: xr.Dataset) -> dict[tuple[str, str, int, int], st
             continue
         steps = excess.values[:, elements].argmax(axis=0)
         gradient = gradients(network, flow, excess.quantity, steps, elements)
-        table, field = _PART[excess.quantity]
+        table = TABLE[excess.quantity]
+        field = "vm_pu" if excess.quantity is Quantity.VM_PU else "loading_percent"
         ids = network.ids(table)
         for row, element in enumerate(elements.tolist()):
             effect = gradient.per_mw[row]

@@ -232,11 +232,11 @@ def _figures(network: Network, result: xr.Dataset) -> dict[str, float | int]:
         "vm_max_pu": float(np.nanmax(vm)),
         "vm_max_bus": int(network.buses[int(np.nanargmax(vm))]),
     }
-    for table, ids in (("line", network.lines), ("trafo", network.trafos)):
+    for table in ("line", "trafo", "trafo3w"):
         loading = result[f"{table}_loading_percent"].values[0]
         if len(loading):
             figures[f"{table}_loading_percent"] = float(loading.max())
-            figures[table] = int(ids[int(loading.argmax())])
+            figures[table] = int(network.ids(table)[int(loading.argmax())])
     for name in ("losses_mw", "import_mw", "export_mw", "q_exchange_mvar"):
         figures[name] = float(result[name].values[0])
     return figures

@@ -53,6 +53,20 @@ def simbench_case():
     return load
 
 
+@pytest.fixture
+def three_windings():
+    """110/20/10 kV by one three-winding transformer, a load at either side."""
+    net = pandapower.create_empty_network()
+    hv, mv, lv = (
+        pandapower.create_bus(net, kv, min_vm_pu=0.9, max_vm_pu=1.1) for kv in (110, 20, 10)
+    )
+    pandapower.create_ext_grid(net, hv)
+    pandapower.create_transformer3w(net, hv, mv, lv, "63/25/38 MVA 110/20/10 kV")
+    pandapower.create_load(net, mv, 20.0, 5.0)
+    pandapower.create_load(net, lv, 9.0, 3.0)
+    return net
+
+
 @pytest.fixture(scope="session")
 def judge():
     """pandapower's own power flow of one step, quietly."""

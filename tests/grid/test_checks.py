@@ -154,6 +154,20 @@ def test_a_bus_that_does_not_exist_is_refused_before_compiled_code_sees_it(bus):
             run(Network(net), NOW)
 
 
+def test_three_windings_need_their_ratings(three_windings):
+    assert not [f for f in check(Network(three_windings)) if f.component == "trafo3w"]
+    for column, value in (
+        ("sn_mv_mva", np.nan),
+        ("vn_lv_kv", 0.4),
+        ("vk_hv_percent", 0.0),
+        ("max_loading_percent", -1.0),
+    ):
+        net = copy.deepcopy(three_windings)
+        net.trafo3w[column] = value
+        found = [(f.component, f.field, f.ids) for f in check(Network(net))]
+        assert ("trafo3w", column, (0,)) in found
+
+
 TABLES = ("bus", "line", "trafo", "switch", "load", "sgen", "storage", "ext_grid", "gen", "shunt")
 BAD = (np.nan, None, -1, 0, -0.5, 1e30, np.inf, "?", 99)
 

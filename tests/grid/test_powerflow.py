@@ -204,9 +204,9 @@ def test_the_published_solution_of_case9():
     assert flow.losses_mw.item() == pytest.approx(4.955, abs=5e-3)
 
 
-def test_every_branch_end_and_loss(judge):
+def test_every_branch_end_and_loss(judge, three_windings):
     """The detailed result of awkward elements and of three windings, against pandapower's."""
-    for net in (awkward(), _three_windings()):
+    for net in (awkward(), three_windings):
         network = Network(net)
         flow = run(network, at_rest(), detail=True)
         told = judge(network, at_rest(), 0)
@@ -229,16 +229,6 @@ def test_every_branch_end_and_loss(judge):
             told.res_trafo3w.loading_percent.to_numpy(dtype=float),
             atol=1e-4,
         )
-
-
-def _three_windings() -> pandapower.pandapowerNet:
-    net = pandapower.create_empty_network()
-    hv, mv, lv = (pandapower.create_bus(net, kv) for kv in (110, 20, 10))
-    pandapower.create_ext_grid(net, hv)
-    pandapower.create_transformer3w(net, hv, mv, lv, "63/25/38 MVA 110/20/10 kV")
-    pandapower.create_load(net, mv, 20.0, 5.0)
-    pandapower.create_load(net, lv, 9.0, 3.0)
-    return net
 
 
 def test_chunks_give_what_one_calculation_gives(monkeypatch):

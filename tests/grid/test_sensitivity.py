@@ -29,7 +29,7 @@ def value(flow, quantity: Quantity, elements):
     return flow[quantity.value].values[STEPS, elements]
 
 
-@pytest.mark.parametrize("quantity", list(Quantity))
+@pytest.mark.parametrize("quantity", list(CASES))
 @pytest.mark.parametrize("power", ["p_mw", "q_mvar"])
 def test_gradients_are_the_slopes_of_the_power_flow(simbench_case, quantity, power):
     network, injections_at = simbench_case()
@@ -92,6 +92,29 @@ def test_gradients_where_generators_hold_voltages(power):
         )
         if power == "q_mvar":
             assert not slopes[:, network.held_buses].any()
+
+
+@pytest.mark.parametrize("power", ["p_mw", "q_mvar"])
+@pytest.mark.parametrize("heavier", [0, 1], ids=["mv", "lv"])
+def test_the_loading_of_three_windings_answers_as_pandapower_says(
+    judge, three_windings, power, heavier
+):
+    """Whichever winding is loaded most; the judge is pandapower's AC power flow, moved a little."""
+    three_windings.load["p_mw"] = [(22.0, 4.0), (6.0, 36.0)][heavier]
+    network = Network(three_windings)
+    at_rest = xr.Dataset(coords={"time": np.array(["2026-06-22"], dtype="datetime64[ns]")})
+    flow = run(network, at_rest)
+    quantity, first = Quantity.TRAFO3W_LOADING, np.array([0])
+    found = gradients(network, flow, quantity, first, first)
+    slopes = found.per_mw if power == "p_mw" else found.per_mvar
+    own, h = network.net.load[power].to_numpy(), 1e-3
+    for load, bus in enumerate(network.bus_position("load")):
+        moved = []
+        for sign in (1, -1):
+            changed = own - sign * h * (np.arange(2) == load)
+            given = at_rest.assign({f"load_{power}": (("time", "load"), changed[None])})
+            moved.append(judge(network, given, 0).res_trafo3w.loading_percent.item())
+        assert slopes[0, bus] == pytest.approx((moved[0] - moved[1]) / (2 * h), rel=1e-4, abs=1e-5)
 
 
 @pytest.mark.parametrize("code", ["1-MV-semiurb--1-sw", "1-MV-comm--2-sw", "1-LV-semiurb4--2-sw"])

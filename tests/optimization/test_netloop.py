@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+import pandapower
 import pytest
 
+from grid.network import read
 from optimization.planner import plan
 from optimization.result import Status
 
@@ -55,6 +59,33 @@ def test_a_battery_charges_to_keep_a_line_within_its_rating(toy):
     assert 99.0 < found.planned.max_line_loading_percent <= 100.1
     assert found.planned.curtailed_mwh == pytest.approx(0.0, abs=1e-6)
     assert found.schedule.p_mw.values[1, 1] > 1.4
+
+
+@pytest.mark.parametrize("windings", ["mv", "lv"])
+def test_three_windings_are_kept_within_their_rating(toy, windings):
+    """25 MVA at 20 kV, 38 MVA at 10 kV: the sun behind one winding is held back to its rating."""
+    day = toy(3)
+    sun = np.array([0.0, 45.0, 20.0])
+    net = pandapower.create_empty_network()
+    hv, *low = (
+        pandapower.create_bus(net, kv, min_vm_pu=0.8, max_vm_pu=1.2) for kv in (110, 20, 10)
+    )
+    pandapower.create_ext_grid(net, hv)
+    pandapower.create_transformer3w(net, hv, *low, "63/25/38 MVA 110/20/10 kV")
+    at = low[0 if windings == "mv" else 1]
+    pandapower.create_load(net, at, 0.0)
+    for _ in range(2):
+        pandapower.create_sgen(net, at, p_mw=0.0)
+        pandapower.create_storage(net, at, p_mw=0.0, max_e_mwh=1.0)
+    problem = day.problem([day.plant(sun)], price=500.0, export=300.0, sgen=sun)
+    problem = replace(problem, network=read(pandapower.to_json(net)))
+    found, told = planned(problem)
+    assert broken(told[1]) > 0
+    assert found.violations == []
+    assert found.planned.violations == 0
+    assert 99.5 < found.planned.max_trafo_loading_percent <= 100.1
+    rated = 25.0 if windings == "mv" else 38.0
+    assert found.schedule.p_mw.values[1, 0] == pytest.approx(rated, rel=0.1)
 
 
 def test_an_undervoltage_is_held_by_discharging(toy):
