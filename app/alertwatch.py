@@ -84,7 +84,9 @@ class AlertWatch:
                 for name, variable in (
                     ("line", "line_loading_percent"),
                     ("trafo", "trafo_loading_percent"),
+                    ("trafo3w", "trafo3w_loading_percent"),
                 )
+                if variable in step  # older plans have none of three windings
                 for element, value in zip(
                     step[variable][name].to_numpy(), step[variable].to_numpy(), strict=True
                 )

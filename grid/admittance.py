@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from pandapower.auxiliary import _add_ppc_options, pandapowerNet
 from pandapower.pd2ppc import _pd2ppc
-from pandapower.pypower import idx_brch, idx_bus
+from pandapower.pypower import idx_brch, idx_bus, idx_gen
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
@@ -24,6 +24,10 @@ from grid.reasons import first_line
 
 UNSUPPORTED = ("dcline", "svc", "tcsc", "ssc", "vsc", "xward")
 """pandapower's tables of elements that are not modelled here."""
+_UNLIMITED_MVAR = 9e4
+"""From here on a limit of reactive power is none: formats without infinity write 99,999."""
+_HELD_PU = 1e-9
+"""A solved voltage this close to what a generator holds is held."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +57,9 @@ class Admittance:
     tap: complex ratio at the from end (as in MATPOWER).
     node_shunt: everything else between a node and the earth.
     source_nodes, source_pu: nodes held by the upstream grid and their complex voltages.
-    held_nodes, held_pu: nodes whose voltage magnitude a generator holds, and that magnitude; the
-    reactive power this takes is not limited.
+    held_nodes, held_pu: nodes whose voltage magnitude a generator holds, and that magnitude.
+    held_min_mvar, held_max_mvar: within which reactive power fed in the generators of each of
+    these nodes can hold it together; infinite where the file states no limit.
     fixed_mva: complex power drawn at each node by elements that are no load, sgen or storage
     (generators, wards, motors, asymmetric ones), in MVA.
     """
@@ -72,6 +77,8 @@ class Admittance:
     source_pu: np.ndarray
     held_nodes: np.ndarray
     held_pu: np.ndarray
+    held_min_mvar: np.ndarray
+    held_max_mvar: np.ndarray
     fixed_mva: np.ndarray
     lines: Ends
     trafos: Ends
@@ -96,6 +103,11 @@ class Admittance:
     def size_nodes(self) -> np.ndarray:
         """Nodes whose voltage magnitude is unknown: neither sources nor held."""
         return np.setdiff1d(self.angle_nodes, self.held_nodes)
+
+    def size_nodes_at(self, voltage: np.ndarray) -> np.ndarray:
+        """The same, with the nodes whose generator gave up its voltage in a solution, (node,)."""
+        holds = np.abs(np.abs(voltage[self.held_nodes]) - self.held_pu) < _HELD_PU
+        return np.setdiff1d(self.angle_nodes, self.held_nodes[holds])
 
     def without(self, branches: np.ndarray) -> Admittance:
         """The model with these branches (rows) taken out; what is then unsupplied is dropped."""
@@ -123,6 +135,8 @@ class Admittance:
             source_pu=self.source_pu,
             held_nodes=node[self.held_nodes[held]],
             held_pu=self.held_pu[held],
+            held_min_mvar=self.held_min_mvar[held],
+            held_max_mvar=self.held_max_mvar[held],
             fixed_mva=self.fixed_mva[alive],
             lines=self.lines.renumbered(row),
             trafos=self.trafos.renumbered(row),
@@ -185,7 +199,7 @@ def _convert(net: pandapowerNet) -> Admittance:
     bus, branch = ppci["bus"], ppci["branch"]
     base_mva = float(ppci["baseMVA"])
     source_nodes, source_pu = _sources(ppci)
-    held_nodes, held_pu = _held(ppci)
+    held_nodes, held_pu, held_min_mvar, held_max_mvar = _held(ppci)
     series, shunt, extra = _branch_admittances(branch)
     branch_from = branch[:, idx_brch.F_BUS].real.astype(np.int64)
     branch_to = branch[:, idx_brch.T_BUS].real.astype(np.int64)
@@ -208,6 +222,8 @@ def _convert(net: pandapowerNet) -> Admittance:
         source_pu=source_pu,
         held_nodes=held_nodes,
         held_pu=held_pu,
+        held_min_mvar=held_min_mvar,
+        held_max_mvar=held_max_mvar,
         fixed_mva=_fixed(net, bus, node_of_bus),
         lines=_line_ends(net, ppci, base_mva, base_kv, branch_from, branch_to),
         trafos=_trafo_ends(net, ppci, base_mva, base_kv, branch_from, branch_to),
@@ -284,14 +300,26 @@ def _sources(ppci: dict) -> tuple[np.ndarray, np.ndarray]:
     return nodes, vm_pu * np.exp(1j * angle)
 
 
-def _held(ppci: dict) -> tuple[np.ndarray, np.ndarray]:
-    """Nodes at which a generator holds the voltage (PV), and the magnitude it holds."""
+def _held(ppci: dict) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Nodes at which generators hold the voltage (PV), the magnitude they hold, and the least and
+    most reactive power they can feed in together."""
     nodes = np.flatnonzero(ppci["bus"][:, idx_bus.BUS_TYPE].real == idx_bus.PV)
     magnitude = {int(g[0].real): float(g[5].real) for g in ppci["gen"]}
     held = np.array([magnitude[int(n)] for n in nodes])
     if not np.isfinite(held).all():
         raise NetworkError("A generator holds a voltage that is not a number.")
-    return nodes, held
+    gen = ppci["gen"].real
+    at = np.searchsorted(nodes, gen[:, idx_gen.GEN_BUS])
+    there = np.isin(gen[:, idx_gen.GEN_BUS], nodes)
+    low, high = np.zeros(len(nodes)), np.zeros(len(nodes))
+    np.add.at(low, at[there], gen[there, idx_gen.QMIN])
+    np.add.at(high, at[there], gen[there, idx_gen.QMAX])
+    return (
+        nodes,
+        held,
+        np.where(low > -_UNLIMITED_MVAR, low, -np.inf),
+        np.where(high < _UNLIMITED_MVAR, high, np.inf),
+    )
 
 
 def _branch_admittances(branch: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

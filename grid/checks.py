@@ -482,13 +482,17 @@ def _unsupported(net: pandapowerNet) -> Iterator[Finding]:
     gen = net.gen
     if len(gen):
         held = _on(gen) & ~gen.slack.to_numpy(dtype=bool)
+        least, most = _numbers(gen, "min_q_mvar"), _numbers(gen, "max_q_mvar")
         yield from _found(
             gen,
             "gen",
             "max_q_mvar",
-            held,
-            "It holds its voltage with whatever reactive power that takes.",
+            held & (np.isnan(least) | np.isnan(most)),
+            "A limit is missing: it holds its voltage with whatever reactive power that takes.",
             Severity.WARNING,
+        )
+        yield from _found(
+            gen, "gen", "min_q_mvar", held & (least > most), "Its limits leave no room between."
         )
         wrong = _on(gen) & ~((_numbers(gen, "vm_pu") > 0.5) & (_numbers(gen, "vm_pu") < 1.5))
         yield from _found(gen, "gen", "vm_pu", wrong, "The voltage it holds is implausible.")

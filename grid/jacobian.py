@@ -18,6 +18,8 @@ from grid.admittance import Admittance
 
 _TOLERANCE_PU = 1e-10
 _ITERATIONS = 30
+_LIMIT_PU = 1e-7
+"""Beyond a limit of reactive power, or off the voltage held, by no more than this is on it."""
 _LONGEST_STEP = 0.6
 """Radians, or pu: a correction longer than this is cut, or a far start jumps out of reach."""
 
@@ -40,10 +42,12 @@ def derivatives(
 
 
 def jacobian(
-    model: Admittance, by_angle: sparse.csr_matrix, by_magnitude: sparse.csr_matrix
+    angles: np.ndarray,
+    sizes: np.ndarray,
+    by_angle: sparse.csr_matrix,
+    by_magnitude: sparse.csr_matrix,
 ) -> sparse.csc_matrix:
-    """Active power at ``angle_nodes`` and reactive at ``size_nodes``, by their angles and sizes."""
-    angles, sizes = model.angle_nodes, model.size_nodes
+    """Active power at nodes ``angles`` and reactive at ``sizes``, by their angles and sizes."""
     return sparse.csc_matrix(
         sparse.block_array(
             [
@@ -58,16 +62,18 @@ def solve(model: Admittance, drawn_mva: np.ndarray) -> np.ndarray:
     """Complex voltages of each step, shape (time, node); a row of NaN where there is no solution.
 
     drawn_mva: complex power drawn at each node, (time, node). A step starts from the solution of
-    the one before it.
+    the one before it. Where holding a voltage takes more reactive power than the generators of the
+    node have, it stays at that limit and the voltage goes where it leads.
     """
     matrix = model.bus_matrix()
     idle = _start(model)
     voltage = np.full(drawn_mva.shape, np.nan + 0j)
     before: np.ndarray | None = None
     for step, drawn in enumerate(drawn_mva / model.base_mva):
-        found = None if before is None else _newton(model, matrix, drawn, before)
+        found = None if before is None else _within_limits(model, matrix, drawn, before)
         if found is None:
-            found = _newton(model, matrix, drawn, _turned(model, matrix, drawn, idle))
+            turned = _turned(model, matrix, drawn, idle)
+            found = _within_limits(model, matrix, drawn, turned)
         if found is not None:
             voltage[step] = before = found
     return voltage
@@ -111,10 +117,57 @@ def _turned(
     return turned
 
 
-def _newton(
+def _within_limits(
     model: Admittance, matrix: sparse.csr_matrix, drawn: np.ndarray, start: np.ndarray
 ) -> np.ndarray | None:
-    angles, sizes = model.angle_nodes, model.size_nodes
+    """Newton's solution, repeated with generators at a limit of reactive power until none is
+    beyond one.
+
+    As in MATPOWER (runpf, ENFORCE_Q_LIMS = 1) all that are beyond are fixed at once. Unlike there,
+    one that then turns out to be fixed for nothing (at its upper limit, and the voltage above what
+    it holds) holds its voltage again, once in a step so that this ends.
+    """
+    held, least, most = (
+        model.held_nodes,
+        model.held_min_mvar / model.base_mva,
+        model.held_max_mvar / model.base_mva,
+    )
+    at_most, at_least, again = (np.zeros(len(held), dtype=bool) for _ in range(3))
+    voltage = start.copy()
+    voltage[held] *= model.held_pu / np.abs(voltage[held])
+    while True:
+        fixed = at_most | at_least
+        given = drawn.copy()
+        given[held[fixed]] -= 1j * np.where(at_most, most, least)[fixed]
+        sizes = np.union1d(model.size_nodes, held[fixed])
+        found = _newton(model, matrix, given, voltage, sizes)
+        if found is None:
+            return None
+        voltage = found
+        fed = (voltage[held] * np.conj((matrix @ voltage)[held]) + drawn[held]).imag
+        above = ~fixed & (fed > most + _LIMIT_PU)
+        below = ~fixed & (fed < least - _LIMIT_PU)
+        if above.any() or below.any():
+            at_most, at_least = at_most | above, at_least | below
+            continue
+        apart = np.abs(voltage[held]) - model.held_pu
+        needless = ((at_most & (apart > _LIMIT_PU)) | (at_least & (apart < -_LIMIT_PU))) & ~again
+        if not needless.any():
+            return voltage
+        again |= needless
+        at_most, at_least = at_most & ~needless, at_least & ~needless
+        free = held[needless]
+        voltage[free] *= model.held_pu[needless] / np.abs(voltage[free])
+
+
+def _newton(
+    model: Admittance,
+    matrix: sparse.csr_matrix,
+    drawn: np.ndarray,
+    start: np.ndarray,
+    sizes: np.ndarray,
+) -> np.ndarray | None:
+    angles = model.angle_nodes
     angle, size = np.angle(start), np.abs(start)
     for _ in range(_ITERATIONS):
         voltage = size * np.exp(1j * angle)
@@ -125,7 +178,7 @@ def _newton(
         if not len(left) or np.abs(left).max() < _TOLERANCE_PU:
             return np.asarray(voltage)
         try:
-            step = -splu(jacobian(model, *derivatives(matrix, voltage))).solve(left)
+            step = -splu(jacobian(angles, sizes, *derivatives(matrix, voltage))).solve(left)
         except RuntimeError:  # scipy's word for a singular matrix
             return None
         longest = np.abs(step).max()

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from core.findings import Finding
+from core.findings import Finding, Severity
 from grid.network import Network
 from grid.sensitivity import TABLE, Quantity
 
 VOLTAGE_TOLERANCE_PU = 1e-4
 LOADING_TOLERANCE_PERCENT = 0.1
+HELD_PU = 1e-6
+"""A voltage this close to what a generator holds is held."""
 """What counts as held: well below what meters of a distribution grid resolve."""
 
 
@@ -74,7 +76,8 @@ def excesses(
     """
     vm = flow["vm_pu"].values
     margin = {q: (margins or {}).get(q, np.zeros(1)) for q in Quantity}
-    movable = ~network.held_buses & (network.admittance.node_of_bus >= 0)
+    holds = network.source_buses | (np.abs(vm - network.held_vm_pu) < HELD_PU)
+    movable = ~holds & (network.admittance.node_of_bus >= 0)
     around = margin[Quantity.VM_PU]
     low = np.where(movable, network.vm_min_pu - vm + around, -np.inf)
     high = np.where(movable, vm - network.vm_max_pu + around, -np.inf)
@@ -96,6 +99,34 @@ def violations(
     found: list[Finding] = []
     for excess in excesses(network, flow, max_loading_percent=max_loading_percent):
         found.extend(_findings(network, flow, excess))
+    return found
+
+
+def given_up(network: Network, flow: xr.Dataset) -> list[Finding]:
+    """One finding per generator whose reactive power does not last to hold its voltage."""
+    vm, times = flow["vm_pu"].values, flow["time"].values
+    away = np.nan_to_num(vm - network.held_vm_pu)
+    found = []
+    position = network.bus_position("gen")
+    for element, bus in enumerate(position.tolist()):
+        off = np.abs(away[:, bus])
+        steps = int((off >= HELD_PU).sum())
+        on = bool(network.net.gen.in_service.to_numpy()[element])
+        if not steps or not on:
+            continue
+        worst = int(np.argmax(off))
+        limit = "most" if away[worst, bus] < 0 else "least"
+        found.append(
+            Finding(
+                "gen",
+                f"{'max' if limit == 'most' else 'min'}_q_mvar",
+                (int(network.ids("gen")[element]),),
+                f"It feeds in the {limit} reactive power it can and does not hold its voltage: "
+                f"{vm[worst, bus]:.4f} pu at {times[worst]!s:.16} UTC instead of "
+                f"{network.held_vm_pu[bus]:.4f} pu ({steps} steps in all).",
+                Severity.WARNING,
+            )
+        )
     return found
 
 

@@ -162,8 +162,17 @@ class Network:
     @cached_property
     def held_buses(self) -> np.ndarray:
         """Whether the upstream grid or a generator holds a bus's voltage, shape (bus,)."""
-        node = self.admittance.node_of_bus
-        return self.source_buses | (np.isin(node, self.admittance.held_nodes) & (node >= 0))
+        return self.source_buses | np.isfinite(self.held_vm_pu)
+
+    @cached_property
+    def held_vm_pu(self) -> np.ndarray:
+        """The voltage that generators hold at each bus as long as their reactive power lasts,
+        shape (bus,); NaN where none does."""
+        model = self.admittance
+        at_node = np.full(model.nodes + 1, np.nan)  # the last stands for dead buses
+        at_node[model.held_nodes] = model.held_pu
+        held: np.ndarray = at_node[model.node_of_bus]
+        return held
 
     def geo(self) -> dict[str, pd.DataFrame]:
         """What a drawing needs: ``buses``, ``lines`` and ``trafos`` as tables.

@@ -66,7 +66,9 @@ def run(network: Network, injections: xr.Dataset, *, detail: bool = False) -> xr
     line_losses_mvar (time, line), the same of trafo with hv and lv for from and to; powers are
     positive into the element.
 
-    Steps are calculated in chunks, so memory grows with what is returned and nothing else.
+    A generator holds its voltage within its limits of reactive power; ``limits.given_up`` tells
+    which did not. Steps are calculated in chunks, so memory grows with what is returned and
+    nothing else.
     Raises PowerFlowError naming the first step without solution, NetworkError for a network that
     cannot be calculated.
     """
@@ -76,7 +78,7 @@ def run(network: Network, injections: xr.Dataset, *, detail: bool = False) -> xr
     solve = _solver(network.admittance)
     for first, drawn_mva in _chunks(network, injections):
         voltage = solve(drawn_mva)
-        _refuse_unsolved(voltage, times[first : first + len(voltage)], first)
+        _refuse_unsolved(network.admittance, voltage, times[first : first + len(voltage)], first)
         for name, (over, data, unit) in _columns(network, voltage, drawn_mva, detail).items():
             parts.setdefault(name, []).append(data)
             dims[name] = over, unit
@@ -263,13 +265,15 @@ def _solve_batch(engine: PowerGridModel, drawn_mva: np.ndarray) -> np.ndarray:
     return voltage
 
 
-def _refuse_unsolved(voltage: np.ndarray, times: np.ndarray, first: int) -> None:
+def _refuse_unsolved(model: Admittance, voltage: np.ndarray, times: np.ndarray, first: int) -> None:
     unsolved = np.flatnonzero(np.isnan(voltage).any(axis=1))
     if len(unsolved):
         step = int(unsolved[0])
+        limited = np.isfinite([model.held_min_mvar, model.held_max_mvar]).any()
+        within = " within the reactive limits of its generators" if limited else ""
         raise PowerFlowError(
             f"The power flow has no solution at step {first + step} ({times[step]!s:.16} UTC): the "
-            "network cannot carry the power drawn or fed there."
+            f"network cannot carry the power drawn or fed there{within}."
         )
 
 

@@ -48,7 +48,8 @@ TABLE: Mapping[Quantity, str] = MappingProxyType(
 class Gradient:
     """Derivatives by the power FED INTO each bus, shape (row, bus), per MW and per Mvar.
 
-    A dead bus has 0; so has the voltage of a bus that the upstream grid or a generator holds.
+    A dead bus has 0; so has the voltage of a bus that the upstream grid or a generator holds. A
+    generator at a limit of its reactive power holds none.
     Loads and storages are drawn from the bus: turn their sign.
     """
 
@@ -143,8 +144,8 @@ class _Point:
     @classmethod
     def at(cls, model: Admittance, matrix: sparse.csr_matrix, voltage: np.ndarray) -> _Point:
         by_angle, by_magnitude = derivatives(matrix, voltage)
-        angles, sizes = model.angle_nodes, model.size_nodes
-        lu = splu(jacobian(model, by_angle, by_magnitude)) if len(angles) else None
+        angles, sizes = model.angle_nodes, model.size_nodes_at(voltage)
+        lu = splu(jacobian(angles, sizes, by_angle, by_magnitude)) if len(angles) else None
         return cls(model, voltage, angles, sizes, by_angle, by_magnitude, lu)
 
     def answers(self, quantity: Quantity, elements: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -96,12 +96,15 @@ def flow(
     )
     result = powerflow.run(network, _scaled(network, load_factor, sgen_factor))
     violated = limits.violations(network, result)
+    given_up = limits.given_up(network, result)
     figures = _figures(network, result)
     if as_json:
-        emit_json({**figures, "dark": _rows(dark), "violations": _rows(violated)})
+        rows = {"dark": dark, "given_up": given_up, "violations": violated}
+        emit_json({**figures, **{name: _rows(found) for name, found in rows.items()}})
     else:
         emit_table("Power flow", ("figure", "value"), list(figures.items()))
         _show("Dark", dark)
+        _show("Voltages given up", given_up)
         _show("Limits violated", violated)
     if violated:
         sys.exit(1)

@@ -284,8 +284,11 @@ def of_network(network: Network) -> Case:
     )  # fmt: skip
     at = np.flatnonzero(types != _PQ)
     none = np.zeros(len(at))
+    most, least = np.full(count, np.inf), np.full(count, -np.inf)
+    most[model.held_nodes], least[model.held_nodes] = model.held_max_mvar, model.held_min_mvar
     gen = np.column_stack(
-        [number[at], produced[at], none, none + _UNLIMITED_MVA, none - _UNLIMITED_MVA,
+        [number[at], produced[at], none,
+         np.minimum(most, _UNLIMITED_MVA)[at], np.maximum(least, -_UNLIMITED_MVA)[at],
          np.abs(voltage[at]), none + base, none + 1, none + _UNLIMITED_MVA, none - _UNLIMITED_MVA]
     )  # fmt: skip
     return Case(base, bus, gen, _branch_rows(network), names)

@@ -71,7 +71,7 @@ def three_windings():
 def judge():
     """pandapower's own power flow of one step, quietly."""
 
-    def run(network: Network, injections: xr.Dataset, step: int):
+    def run(network: Network, injections: xr.Dataset, step: int, *, limited: bool = False):
         net = copy.deepcopy(network.net)
         if len(net.storage):
             net.storage["p_mw"] = 0.0
@@ -80,7 +80,8 @@ def judge():
             net[table][column] = values.values[step]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            pandapower.runpp(net, tolerance_mva=1e-9, numba=False)  # compiling takes longer
+            # numba would take longer to compile than this takes
+            pandapower.runpp(net, tolerance_mva=1e-9, numba=False, enforce_q_lims=limited)
         return net
 
     return run

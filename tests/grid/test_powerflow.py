@@ -9,7 +9,7 @@ import pytest
 import xarray as xr
 
 from core.errors import NetworkError, PowerFlowError
-from grid import powerflow
+from grid import limits, powerflow
 from grid.network import Network, read
 from grid.powerflow import run
 
@@ -184,12 +184,59 @@ def test_what_cannot_be_calculated_is_said():
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-@pytest.mark.parametrize("case", ["case9", "case14", "case118", "case300"])
-def test_generators_that_hold_their_voltage(judge, case):
-    """IEEE cases, with up to 68 of them; reactive limits are ignored as pandapower does."""
+@pytest.mark.parametrize(
+    ("case", "beyond"), [("case9", 0), ("case14", 0), ("case39", 1), ("case118", 6)]
+)
+def test_generators_hold_their_voltage_as_far_as_their_reactive_power_lasts(judge, case, beyond):
+    """IEEE cases, with up to 53 of them; the judge is pandapower with its limits enforced."""
     network = Network(getattr(pandapower.networks, case)())
     assert len(network.admittance.held_nodes) == network.net.gen.bus.nunique()
-    assert_same(run(network, at_rest()), judge(network, at_rest(), 0), 0)
+    flow = run(network, at_rest())
+    assert_same(flow, judge(network, at_rest(), 0, limited=True), 0)
+    assert len(limits.given_up(network, flow)) == beyond
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_limits_without_a_solution_are_said_and_can_be_left_out(judge):
+    """IEEE 300: 23 generators are beyond their limits, and within them pandapower finds no
+    solution either; without limits both find the same."""
+    net = pandapower.networks.case300()
+    with pytest.raises(PowerFlowError, match="within the reactive limits of its generators"):
+        run(Network(net), at_rest())
+    net.gen[["min_q_mvar", "max_q_mvar"]] = np.nan
+    unlimited = Network(net)
+    flow = run(unlimited, at_rest())
+    assert_same(flow, judge(unlimited, at_rest(), 0), 0)
+    assert limits.given_up(unlimited, flow) == []
+
+
+def test_a_generator_gives_up_its_voltage_and_takes_it_back(judge):
+    """A weak feeder over four steps: at much load the generator feeds all it can and the voltage
+    sags, at none it holds it again, at much sun it draws all it can; a step knows nothing of the
+    one before."""
+    net = pandapower.create_empty_network()
+    source, far = (pandapower.create_bus(net, 20.0) for _ in range(2))
+    pandapower.create_ext_grid(net, source)
+    pandapower.create_line_from_parameters(
+        net, source, far, 10.0, r_ohm_per_km=0.3, x_ohm_per_km=0.4, c_nf_per_km=10, max_i_ka=0.4
+    )
+    pandapower.create_load(net, far, 0.0)
+    pandapower.create_gen(net, far, p_mw=1.0, vm_pu=1.0, min_q_mvar=-0.5, max_q_mvar=1.5)
+    network = Network(net)
+    load = np.array([[9.0], [1.0], [-5.0], [1.0]])
+    times = ONE_STEP[0] + np.arange(4) * np.timedelta64(15, "m")
+    day = xr.Dataset({"load_p_mw": (("time", "load"), load)}, coords={"time": times})
+    flow = run(network, day)
+    for step in range(4):
+        assert_same(flow, judge(network, day, step, limited=True), step)
+    vm = flow.vm_pu.values[:, 1]
+    assert vm[0] < 0.98
+    assert vm[2] > 1.02
+    np.testing.assert_allclose(vm[[1, 3]], 1.0, atol=1e-9)
+    (found,) = limits.given_up(network, flow)
+    assert (found.component, found.ids) == ("gen", (0,))
+    assert "2 steps in all" in found.message
 
 
 def test_the_published_solution_of_case9():

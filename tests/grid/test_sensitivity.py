@@ -61,6 +61,26 @@ def test_what_the_upstream_grid_holds_does_not_move(simbench_case):
     assert np.all((exchange.per_mw < -0.8) & (exchange.per_mw > -1.2))
 
 
+def test_a_voltage_given_up_moves():
+    """IEEE 118: six generators are at a limit; slopes there are those of the power flow."""
+    network = Network(pandapower.networks.case118())
+    own, h = network.net.load.q_mvar.to_numpy(), 0.05
+    moves = h * np.eye(len(own))[3]
+    injections = xr.Dataset(
+        {"load_q_mvar": (("time", "load"), own - np.vstack([0 * moves, moves, -moves]))},
+        coords={"time": np.arange(3).astype("datetime64[h]")},
+    )
+    flow = run(network, injections)
+    vm = flow.vm_pu.values
+    off = np.flatnonzero(np.abs(vm[0] - network.held_vm_pu) > 1e-6)
+    assert len(off) == 6
+    found = gradients(network, flow, Quantity.VM_PU, np.zeros(len(off), dtype=int), off)
+    bus = network.bus_position("load")[3]
+    np.testing.assert_allclose(
+        (vm[1] - vm[2])[off] / (2 * h), found.per_mvar[:, bus], rtol=1e-3, atol=1e-8
+    )
+
+
 @pytest.mark.parametrize("power", ["p_mw", "q_mvar"])
 def test_gradients_where_generators_hold_voltages(power):
     """IEEE 14: the voltages of four buses are held; reactive power fed there changes nothing."""
