@@ -422,7 +422,7 @@ def _given(
     if limit in (Limit.LEAST_ENERGY, Limit.MOST_ENERGY):
         side = 0 if limit is Limit.LEAST_ENERGY else 1
         en, zh = _ENERGY_EN.get(kind, (en, en))[side], _ENERGY_ZH.get(kind, (zh, zh))[side]
-    start, end, when = _stretch(problem, where)
+    start, end, when = stretch(problem, where)
     en = en.removeprefix("its ")
     by_en = f" by {amount:.3g} {unit}".rstrip() if amount > 0 else ""
     by_zh = f" {amount:.3g} {unit}".rstrip() if amount > 0 else ""
@@ -442,7 +442,7 @@ def _given(
 
 # --- what the plan could not hold --------------------------------------------------------------
 
-_PART = {
+PART = {
     Quantity.VM_PU: ("bus", "voltage at bus {}", "母线 {} 电压", "pu"),
     Quantity.LINE_LOADING: ("line", "loading of line {}", "线路 {} 负载率", "%"),
     Quantity.TRAFO_LOADING: ("trafo", "loading of transformer {}", "变压器 {} 负载率", "%"),
@@ -468,7 +468,7 @@ def _network_open(fleet: Fleet, flow: xr.Dataset) -> list[Given]:
     problem, network = fleet.problem, fleet.problem.network
     found = []
     for excess in excesses(network, flow, max_loading_percent=problem.max_loading_percent):
-        table, en, zh, unit = _PART[excess.quantity]
+        table, en, zh, unit = PART[excess.quantity]
         for element in np.flatnonzero(excess.violated.any(axis=0)).tolist():
             index = int(network.ids(table)[element])
             over = np.where(excess.violated[:, element], excess.values[:, element], 0.0)
@@ -531,7 +531,7 @@ def _soft(
     en: str,
     zh: str,
 ) -> Given:
-    start, end, when = _stretch(problem, over > 0)
+    start, end, when = stretch(problem, over > 0)
     most = float(over.max())
     return Given(
         component=component,
@@ -548,7 +548,7 @@ def _soft(
     )
 
 
-def _stretch(
+def stretch(
     problem: DispatchProblem, where: np.ndarray
 ) -> tuple[np.datetime64, np.datetime64, str]:
     """First and last time of the steps, and their stretches in local time, such as 18:00-20:00."""

@@ -11,6 +11,7 @@ import numpy as np
 from core.findings import Finding, Severity
 from grid import powerflow
 from optimization import netloop
+from optimization.activation import undeliverable
 from optimization.conduct import Conduct, conduct
 from optimization.diagnose import left_open, relaxed
 from optimization.explain import reasons
@@ -77,6 +78,7 @@ def plan(
         planned=outcome.figures,
         grounds=grounds(outcome.optimum),
     )
+    called = undeliverable(fleet, outcome.flow, outcome.solution)
     return Plan(
         status=Status.OPTIMAL,
         baseline=baseline,
@@ -87,8 +89,12 @@ def plan(
         solve_s=outcome.solve_s,
         numbers=numbers,
         reasons=reasons(numbers.grounds),
-        notes=[*_crossed(problem), *_drained(problem, baseline)],
-        given=left_open(fleet, outcome.flow, _conduct(fleet, outcome.solution)),
+        notes=[
+            *_crossed(problem),
+            *_drained(problem, baseline),
+            *(replace(g.finding(), severity=Severity.WARNING) for g in called),
+        ],
+        given=[*left_open(fleet, outcome.flow, _conduct(fleet, outcome.solution)), *called],
     )
 
 

@@ -179,16 +179,22 @@ def hosting_(
         max_mw=max_mw,
         max_loading_percent=max_loading_percent,
     )
-    names = ("capacity_mw", "limit", "element", "side")
-    rows = [
-        {
-            "bus": int(found.bus[i]),
-            **{n: _plain(found[n].values[i]) for n in names},
-            "load_factor": scenarios[int(found.step[i])],
-        }
-        for i in range(found.sizes["bus"])
-    ]
-    emit("Hosting capacity", rows, ("bus", *names, "load_factor"), as_json=as_json)
+    rows = [_hosted(found.isel(bus=i), scenarios, max_mw) for i in range(found.sizes["bus"])]
+    emit("Hosting capacity", rows, tuple(rows[0]) if rows else (), as_json=as_json)
+
+
+def _hosted(found: xr.Dataset, scenarios: list[float], max_mw: float) -> dict[str, Any]:
+    """A row of the table; what has no element, side or scenario says nothing there."""
+    element, step = int(found.element), int(found.step)
+    capacity = float(found.capacity_mw)
+    return {
+        "bus": int(found.bus),
+        "capacity_mw": None if np.isnan(capacity) else capacity,
+        "limit": "search ends" if capacity >= max_mw else str(found.limit.item()),
+        "element": element if element >= 0 else None,
+        "side": {1: "upper", -1: "lower"}.get(int(found.side)),
+        "load_factor": scenarios[step] if step >= 0 else None,
+    }
 
 
 def _named(source: str) -> Network:
@@ -281,10 +287,6 @@ def _show(title: str, findings: Sequence[Finding]) -> None:
 def _ids(finding: Finding) -> str:
     shown = ", ".join(map(str, finding.ids[:8]))
     return shown + (f" and {len(finding.ids) - 8} more" if len(finding.ids) > 8 else "")
-
-
-def _plain(value: Any) -> Any:
-    return value.item() if hasattr(value, "item") else value
 
 
 def _number(value: float) -> float:

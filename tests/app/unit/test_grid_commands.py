@@ -101,6 +101,11 @@ def test_single_outages_and_hosting_capacity(call, cigre: Path) -> None:
     assert near["capacity_mw"] > far["capacity_mw"] > 0
     assert far["limit"] in {"vm_pu", "line_loading_percent"}
     assert far["load_factor"] == 0.2  # the scenario that binds: little load beside the PV
+    assert far["side"] == "upper"
+    code, said, _ = call("hosting", cigre, "--bus", 3, "--max-mw", 0.1, "--json")
+    (room,) = json.loads(said)
+    assert (code, room["capacity_mw"], room["limit"]) == (0, 0.1, "search ends")
+    assert room["element"] is room["side"] is room["load_factor"] is None
 
 
 @pytest.mark.parametrize(
