@@ -162,7 +162,8 @@ class Network:
     @cached_property
     def held_buses(self) -> np.ndarray:
         """Whether the upstream grid or a generator holds a bus's voltage, shape (bus,)."""
-        return self.source_buses | np.isfinite(self.held_vm_pu)
+        held: np.ndarray = self.source_buses | np.isfinite(self.held_vm_pu)
+        return held
 
     @cached_property
     def held_vm_pu(self) -> np.ndarray:
