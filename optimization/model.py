@@ -70,7 +70,11 @@ def build(problem: DispatchProblem, fleet: Fleet | None = None) -> Model:
 
 
 def penalty_cny_per_mwh(fleet: Fleet) -> float:
-    """A price above all others, for each MW and hour beyond a limit."""
+    """A price above all others, for each MW and hour beyond a limit.
+
+    A peak is paid for once, a broken limit step by step: one step alone has to outweigh the peak,
+    or a plan would overload the grid for a quarter-hour to save a month's charge.
+    """
     problem = fleet.problem
     tariff = max(
         1.0,
@@ -79,6 +83,13 @@ def penalty_cny_per_mwh(fleet: Fleet) -> float:
     )
     others = [c.breach_cny_per_mwh for c in problem.calls]
     others += [r.breach_cny_per_mw_h + r.price_cny_per_mw_h for r in problem.reserves]
+    if problem.peak is not None:
+        others.append(problem.weights.peak * problem.peak.cny_per_mw / problem.dt_h)
+    if problem.peak_valley is not None:
+        others.append(problem.weights.peak * problem.peak_valley.breach_cny_per_mw / problem.dt_h)
+    if problem.position is not None:
+        sides = (problem.position.above_cny_per_mwh, problem.position.below_cny_per_mwh)
+        others += [problem.weights.money * float(np.max(side)) for side in sides]
     for e in fleet.envelopes:
         others += [float(np.max(e.up_cny_per_mwh)), float(np.max(e.down_cny_per_mwh))]
         if e.account is not None and e.account.breach_cny_per_mwh is not None:

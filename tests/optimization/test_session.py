@@ -16,6 +16,7 @@ from optimization.result import Status
 from optimization.rolling import Rolling, following
 from optimization.session import Session
 from optimization.solver import Solver
+from optimization.terms import Direction, FeederLimit, PeakCharge, Reserve
 
 
 def _knapsack(budget: float):
@@ -109,6 +110,23 @@ def test_a_replan_is_the_plan_from_scratch_found_faster(toy):
     assert again.violations == []
     assert again.planned.total_cny == pytest.approx(fresh.planned.total_cny, rel=1e-4)
     assert again.rounds < fresh.rounds
+
+
+def test_a_replan_that_is_asked_for_more_is_the_plan_from_scratch(toy):
+    """Calls, reserve and a peak charge come and go between plans that follow each other."""
+    rolling = Rolling(change_cny_per_mwh=0.0)
+    rolling.plan(_part(toy, 0, 0.4))
+    later = _part(toy, 1, 0.4)
+    asked = replace(
+        later,
+        peak=PeakCharge(500.0),
+        calls=(FeederLimit("evening", later.times[2], later.times[4], 0.5, 900.0),),
+        reserves=(Reserve("up", Direction.UP, np.full(later.steps, 0.1), 1.0, 5.0, 50.0),),
+    )
+    for problem in (asked, later):
+        again, fresh = rolling.plan(problem), plan(problem)
+        # The exchange is met to 0.01 MW, here at 900 CNY/MWh.
+        assert again.planned.total_cny == pytest.approx(fresh.planned.total_cny, abs=5.0)
 
 
 def test_what_is_committed_stays(toy):

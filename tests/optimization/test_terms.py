@@ -44,6 +44,20 @@ def test_a_peak_charge_flattens_the_peak_and_only_beyond_what_was(toy):
     np.testing.assert_allclose(found.schedule.p_mw, 0.0, atol=1e-6)
 
 
+def test_a_month_s_charge_is_no_reason_to_break_a_limit(toy):
+    """Load 1 and 5 MW; before the peak 2 MW may be imported, so that 1 MW can be charged.
+
+    1 MW beyond it for a quarter-hour, at 50 times the tariff, would cost a tenth of what the month
+    would be spared.
+    """
+    day = toy(2, dt_h=0.25)
+    battery = day.battery(soc=0.0, p_max_mw=4.0, **PERFECT)
+    problem = day.problem([battery], price=300.0, load=[1.0, 5.0], peak=PeakCharge(40_000.0))
+    found = plan(replace(problem, import_limit_mw=np.array([2.0, 9.0])))
+    assert found.violations == []
+    np.testing.assert_allclose(found.schedule.import_mw, [2.0, 4.0], atol=0.02)
+
+
 def test_the_spread_of_peak_and_valley_is_brought_to_its_target(toy):
     day = toy(4)
     battery = day.battery(soc=0.5, e_max_mwh=4.0, **PERFECT)
