@@ -9,10 +9,12 @@ import logging
 from collections.abc import Callable
 from datetime import datetime
 
+from app import demandcalls
+from app.demandcalls import NewCall
 from app.plankinds import INTRADAY
 from app.wiring import City, wall_now
 from core.accounts import Account, Permission, check
-from store import alerts, runs
+from store import alerts, calls, runs
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +49,24 @@ class CityActions:
         with self._city.database.connection() as connection:
             runs.refuse(connection, run_id, account.name, comment, self._now())
         log.info("plan refused", extra={"run": run_id, "account": account.name})
+
+    def add_call(self, account: Account, call: NewCall) -> int:
+        """Have every later plan count with ``call``; its id.
+
+        Raises PermissionDeniedError, ConfigurationError for a call that makes no sense.
+        """
+        check(account, Permission.DISPATCH_RUN)
+        with self._city.database.connection() as connection:
+            call_id = demandcalls.add(connection, call, account.name, self._now())
+        log.info("call added", extra={"call": call_id, "account": account.name})
+        return call_id
+
+    def withdraw_call(self, account: Account, call_id: int) -> None:
+        """Have no later plan count with the call. Raises as ``add_call``, and NotWaitingError."""
+        check(account, Permission.DISPATCH_RUN)
+        with self._city.database.connection() as connection:
+            calls.withdraw(connection, call_id, account.name, self._now())
+        log.info("call withdrawn", extra={"call": call_id, "account": account.name})
 
     def acknowledge_alert(self, account: Account, alert_id: int, comment: str) -> None:
         """Mark an alert as seen. Raises PermissionDeniedError, StoreError for an unknown id."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -11,12 +12,24 @@ from pydantic import BaseModel, Field
 from app import dispatchwatch
 from app.actions import CityActions
 from app.auth import current_account
+from app.demandcalls import LONGEST_NAME, NewCall
 from app.sameorigin import require_same_origin
 from app.wiring import City
 from core.accounts import Permission, check
-from store import runs, setpoints
+from core.timeaxis import parse
+from store import calls, runs, setpoints
 
 LONGEST_COMMENT = 2_000
+
+
+class Announced(BaseModel):
+    """A call of demand response. start, end: ISO times with zone; price: CNY/MWh above limit_mw."""
+
+    name: str = Field(min_length=1, max_length=LONGEST_NAME)
+    start: str
+    end: str
+    limit_mw: float
+    breach_cny_per_mwh: float
 
 
 class Wish(BaseModel):
@@ -26,7 +39,7 @@ class Wish(BaseModel):
 
 
 def dispatch_router(city: City) -> APIRouter:
-    """The routes /api/v1/plans and /api/v1/setpoints."""
+    """The routes /api/v1/plans, /api/v1/calls and /api/v1/setpoints."""
     router = APIRouter(prefix="/api/v1", tags=["dispatch"])
     actions = CityActions(city)
 
@@ -69,6 +82,30 @@ def dispatch_router(city: City) -> APIRouter:
         actions.refuse_plan(account, run_id, wish.comment)
         return {"id": run_id, "decision": "refused"}
 
+    @router.get("/calls")
+    def listed_calls(limit: Annotated[int, Query(ge=1, le=200)] = 50) -> list[dict[str, Any]]:
+        """Calls of demand response, withdrawn ones too, the latest first."""
+        check(current_account(), Permission.DISPATCH_READ)
+        with city.database.connection() as connection:
+            return [_call(call) for call in calls.recent(connection, limit)]
+
+    @router.post("/calls", status_code=201)
+    def announce(request: Request, call: Announced) -> dict[str, Any]:
+        """Announce a call; every later plan whose horizon meets it counts with it."""
+        account = check(current_account(), Permission.DISPATCH_RUN)
+        require_same_origin(request)
+        start, end = parse(call.start), parse(call.end)
+        new = NewCall(call.name, start, end, call.limit_mw, call.breach_cny_per_mwh)
+        return {"id": actions.add_call(account, new)}
+
+    @router.post("/calls/{call_id}/withdraw")
+    def withdraw(request: Request, call_id: int) -> dict[str, Any]:
+        """Withdraw a call; later plans do not count with it."""
+        account = check(current_account(), Permission.DISPATCH_RUN)
+        require_same_origin(request)
+        actions.withdraw_call(account, call_id)
+        return {"id": call_id, "withdrawn": True}
+
     @router.get("/setpoints")
     def newest_setpoints() -> list[dict[str, Any]]:
         """The newest set-point of each device, what it asks now, and what the device answered."""
@@ -96,6 +133,11 @@ def dispatch_router(city: City) -> APIRouter:
         ]
 
     return router
+
+
+def _call(call: calls.Call) -> dict[str, Any]:
+    times = ("start", "end", "added_at", "withdrawn_at")
+    return {**asdict(call), **{name: _time(getattr(call, name)) for name in times}}
 
 
 def _time(ts: datetime | None) -> str | None:

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from app import keys, risk, stays
+from app import asked, askedsummary, keys, outside, risk, stays
 from app.plankeeping import keep
-from app.plankinds import DAY_AHEAD, INTRADAY
+from app.plankinds import DAY_AHEAD, INTRADAY, WHOLE_DAY
 from app.tariffs import import_price, number
 from app.wiring import City
 from carbon import factorset
@@ -58,6 +58,8 @@ class Made:
     problem: DispatchProblem
     plan: Plan
     about_risk: dict[str, Any] = field(default_factory=dict)
+    asked: list[dict[str, Any]] = field(default_factory=list)
+    """What was asked beyond energy at a tariff, and what became of it (app/askedsummary.py)."""
 
 
 def network_of(city: City) -> Network:
@@ -113,11 +115,24 @@ def _fill(result: np.ndarray, times: np.ndarray, values: xr.DataArray) -> np.nda
 
 
 def assemble(
-    connection: Connection, city: City, network: Network, horizon: Horizon
+    connection: Connection,
+    city: City,
+    network: Network,
+    horizon: Horizon,
+    wanted: asked.Asked | None = None,
 ) -> DispatchProblem:
-    """The dispatch problem of ``horizon``, out of everything the store knows."""
+    """The dispatch problem of ``horizon``, out of everything the store knows.
+
+    wanted: what is asked beyond energy at a tariff; None for what any plan of the city is asked.
+    """
     site, resolution = city.site, city.site.plan_resolution
     times = steps(horizon.start, horizon.end, resolution)
+    if wanted is None:
+        wanted = asked.of_city(connection, city, times, horizon.known_at, kind=WHOLE_DAY)
+
+    def given(name: str, otherwise: np.ndarray) -> np.ndarray:
+        return outside.over(connection, site, name, otherwise, times, horizon.known_at)
+
     on_grid = [a for a in site.assets if a.element in ("load", "sgen", "storage")]
     loads = [a for a in on_grid if a.element == "load"]
     sgens = [a for a in on_grid if a.element == "sgen"]
@@ -143,7 +158,7 @@ def assemble(
     region = str(site.parameters.get("factor_region", ""))
     factor = factorset.load().grid_factor(region, horizon.start).factor
     intensity = convert(float(factor.value), factor.unit, "kgCO2e/MWh")
-    return DispatchProblem(
+    problem = DispatchProblem(
         times=times,
         dt_h=resolution.total_seconds() / 3600.0,
         network=network,
@@ -154,15 +169,21 @@ def assemble(
             horizon,
             _by_asset(loads, load_p) | _by_asset(sgens, np.maximum(sgen_p, 0.0)),
         ),
-        import_cny_per_mwh=import_price(site.parameters, times, site.timezone),
-        export_cny_per_mwh=np.full(times.size, number(site.parameters, "export_cny_per_mwh")),
-        kgco2e_per_mwh=np.full(times.size, intensity),
+        import_cny_per_mwh=given(
+            "import_price_series", import_price(site.parameters, times, site.timezone)
+        ),
+        export_cny_per_mwh=given(
+            "export_price_series",
+            np.full(times.size, number(site.parameters, "export_cny_per_mwh")),
+        ),
+        kgco2e_per_mwh=given("import_intensity_series", np.full(times.size, intensity)),
         carbon_cny_per_tco2e=number(site.parameters, "carbon_cny_per_tco2e"),
         import_limit_mw=number(site.parameters, "import_limit_mw"),
         export_limit_mw=number(site.parameters, "export_limit_mw"),
         max_loading_percent=number(site.parameters, "max_loading_percent"),
         timezone=site.timezone,
     )
+    return wanted.of(problem)
 
 
 def _by_asset(assets: Sequence[Asset], values: np.ndarray) -> dict[str, np.ndarray]:
@@ -312,19 +333,23 @@ def run_plan(
     change: Callable[[DispatchProblem], DispatchProblem] | None = None,
     planner: risk.Planner = solve_plan,
     notes: dict[str, Any] | None = None,
+    like: str | None = None,
 ) -> Made:
     """Plan ``horizon`` and store the run. A failure is stored and raised.
 
     taking: how forecast errors count; None as the city's parameters say. change: makes another
     problem of the city's, for a run on a copy. planner: makes the plan, such as one that begins at
-    the plan before. notes: more for the summary.
+    the plan before. notes: more for the summary. like: the kind of plan whose promises this one
+    keeps; None for its own.
     """
     if run_id is None:
         with city.database.connection() as connection:
             run_id = runs.start(connection, kind, requested_by, horizon.known_at)
     try:
+        times = steps(horizon.start, horizon.end, city.site.plan_resolution)
         with city.database.connection() as connection:
-            problem = assemble(connection, city, network, horizon)
+            wanted = asked.of_city(connection, city, times, horizon.known_at, kind=like or kind)
+            problem = assemble(connection, city, network, horizon, wanted)
         if change is not None:
             problem = change(problem)
         with city.database.connection() as connection:
@@ -336,11 +361,13 @@ def run_plan(
             problem, ahead, taking, kind=kind, seed=seed, progress=progress, planner=planner
         )
         plan = made.plan
-        more = {**(notes or {}), "risk": made.about}
+        plan.notes.extend(wanted.notes)
+        told = askedsummary.told(problem, plan, wanted)
+        more = {**(notes or {}), "risk": made.about, "asked": told}
         with city.database.connection() as connection:
             keep(connection, city, run_id, kind, problem, plan, horizon.known_at, more)
     except BaseException as error:  # Ctrl-C at a console too
         with suppress(StoreError), city.database.connection() as connection:
             runs.fail(connection, run_id, f"{type(error).__name__}: {error}")
         raise
-    return Made(run_id, problem, plan, made.about)
+    return Made(run_id, problem, plan, made.about, told)

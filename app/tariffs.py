@@ -43,6 +43,11 @@ def import_price(parameters: Mapping[str, Any], times: np.ndarray, timezone: str
         raise ConfigurationError(wrong) from error
     if by_hour.shape != (24,) or not np.isfinite(by_hour).all():
         raise ConfigurationError(wrong)
+    return at_hours(by_hour, times, timezone)
+
+
+def at_hours(by_hour: np.ndarray, times: np.ndarray, timezone: str) -> np.ndarray:
+    """Per step the one of 24 numbers that is of its local hour, (time,)."""
     hours = pd.DatetimeIndex(times).tz_localize("UTC").tz_convert(timezone).hour
-    prices: np.ndarray = by_hour[np.asarray(hours)]
-    return prices
+    found: np.ndarray = by_hour[np.asarray(hours)]
+    return found

@@ -211,6 +211,7 @@ def run(
         progress=progress,
         change=change,
         notes=notes,
+        like=base.kind,
     )
     return Outcome(base, made)
 

@@ -47,6 +47,25 @@ def parse(text: str) -> datetime:
         raise TimeError(f"{text!r} lies outside the calendar.") from error
 
 
+def parse_local(text: str, tz: ZoneInfo) -> datetime:
+    """An ISO 8601 time, in UTC: by its own zone, or where it names none by clocks in ``tz``.
+
+    Raises TimeError for what is no time, or one that these clocks show twice or never.
+    """
+    try:
+        given = datetime.fromisoformat(text.strip())
+    except (ValueError, AttributeError) as error:
+        raise TimeError(f"{text!r} is no time; write it as YYYY-MM-DD HH:MM.") from error
+    if given.tzinfo is not None:
+        return parse(text)
+    first, last = localize(np.array([to_us(given.replace(tzinfo=UTC))]), tz)
+    if first[0] != last[0]:
+        raise TimeError(
+            f"Clocks in {tz.key} show {text!r} twice or never; write it with its offset."
+        )
+    return from_us(int(first[0]))
+
+
 def to_us(ts: datetime) -> int:
     """Microseconds since 1970-01-01 UTC of an aware time; exact."""
     return (utc(ts) - EPOCH) // MICROSECOND

@@ -15,12 +15,16 @@ from store.runs import Run
 
 
 class Figure(NamedTuple):
-    """A key figure: its name, unit, decimals, and the factor to the unit."""
+    """A key figure: its name, unit, decimals, and the factor to the unit.
+
+    always: whether it is shown where it is nothing in both runs.
+    """
 
     key: str
     unit: str
     digits: int
     factor: float = 1.0
+    always: bool = True
 
 
 TOTAL = Figure("total_cny", "CNY", 0)
@@ -28,6 +32,9 @@ EMISSIONS = Figure("emissions_kgco2e", "t CO₂e", 1, 1e-3)
 FIGURES = (
     TOTAL,
     Figure("cost_cny", "CNY", 0),
+    Figure("peak_cny", "CNY", 0, always=False),
+    Figure("breach_cny", "CNY", 0, always=False),
+    Figure("reserve_cny", "CNY", 0, always=False),
     EMISSIONS,
     Figure("peak_import_mw", "MW", 2),
     Figure("peak_export_mw", "MW", 2),
@@ -62,7 +69,7 @@ def table(
     rows = []
     for figure in figures:
         values = [found.get(figure.key) for _, found in (before, after)]
-        if values == [None, None]:
+        if values == [None, None] or not (figure.always or any(values)):
             continue
         shown = [
             formats.number(None if v is None else float(v) * figure.factor, figure.digits)

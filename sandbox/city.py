@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -49,6 +50,10 @@ _PARAMETERS = {
     "export_cny_per_mwh": 200.0,
     # Mean price of national allowances over 2025, 235 Mt traded for 14.630 bn CNY.
     "carbon_cny_per_tco2e": 62.36,
+    # A two-part tariff as Chinese utilities have it: about 40 CNY/kW of the month's highest demand.
+    "peak_cny_per_mw_month": 40_000.0,
+    # 40 % of the contracted demand is billed whatever is drawn.
+    "peak_minimum_mw": 6.0,
     # The contracted maximum demand; the year's uncontrolled peak is 14.3 MW.
     "import_limit_mw": 15.0,
     # What the upstream operator accepts, half of one 40 MVA transformer; the wind reaches
@@ -58,6 +63,18 @@ _PARAMETERS = {
     "factor_region": names.PROVINCE,
     "energy_source": "Simulated: SimBench 1-MV-semiurb--2-sw, profiles of 2016.",
 }
+
+_RESERVE = {
+    "name": "spinning",
+    "direction": "up",
+    "requirement_mw": 0.3,
+    "activation_h": 0.25,
+    "price_cny_per_mw_h": 10.0,
+    # More than what is left in a battery for it would earn, or the last step held none.
+    "breach_cny_per_mw_h": 300.0,
+}
+_PARK_MWH = 1.0
+"""What is larger is a battery park, which the reserve is asked of; the others stand at houses."""
 
 _DMA = {"pipe_length_km": 18.4, "connections": 2150}
 
@@ -113,8 +130,18 @@ def build(source: Materials, seed: int = 1) -> Site:
         enterprises=_enterprises(owners),
         series=tuple(_series(asset, variable) for asset in assets for variable in _meters(asset)),
         tags=tuple(_tags(assets)),
-        parameters={**_PARAMETERS, "seed": seed},
+        parameters={**_PARAMETERS, "reserves": [_reserve(assets)], "seed": seed},
     )
+
+
+def _reserve(assets: Sequence[Asset]) -> dict[str, Any]:
+    """A small reserve of the battery parks, far from their every day's work."""
+    parks = [
+        a.id
+        for a in assets
+        if a.kind is AssetKind.BATTERY and a.parameters["e_max_mwh"] > _PARK_MWH
+    ]
+    return {**_RESERVE, "assets": parks}
 
 
 def _owners(loads: Elements, seed: int) -> dict[int, str]:
@@ -200,7 +227,7 @@ def _pv_parameters(profile: str, sn_mva: float) -> dict[str, float]:
 
 def _batteries(storages: Elements) -> Iterator[Asset]:
     for row, index in enumerate(storages.index.tolist()):
-        big = storages.e_mwh[row] > 1.0
+        big = storages.e_mwh[row] > _PARK_MWH
         efficiency = round(float(storages.efficiency[row]), 4)
         parameters = {
             "p_max_mw": round(float(storages.sn_mva[row]), 6),

@@ -334,15 +334,18 @@ def in_force(
     start: datetime,
     end: datetime,
     assets: Sequence[str] | None = None,
+    *,
+    as_of: datetime | None = None,
 ) -> xr.Dataset:
     """What the runs of ``kind`` planned for [start, end), each step by the run in force for it.
 
     Variables (time, asset) of ``assets`` (None: all) and (time,), as the schedules have them; no
     variables at all where nothing was planned. A step that had passed when its plan was made
-    is left out: nobody could follow it.
+    is left out: nobody could follow it. as_of: only runs that were in force by then, city time.
     """
     asked = {
         "kind": kind,
+        "as_of": None if as_of is None else utc(as_of),
         "start": utc(start),
         "end": utc(end),
         "assets": None if assets is None else list(assets),

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import date, timedelta
 from typing import Annotated
 
 import typer
 
-from app import settings
-from app.commands import decisions
+from app import pareto, promised, settings
+from app.commands import decisions, demandcall
 from app.commands.dispatch_reasons import show_why
 from app.commands.output import AsJson, emit_json, emit_table
 from app.plankinds import WHOLE_DAY
@@ -36,7 +38,13 @@ FIGURES = (
     ("max_trafo_loading_percent", "Highest transformer loading", "%"),
     ("violations", "Limits violated", ""),
 )
-
+ASKED_FIGURES = (
+    ("peak_cny", "Peak charge, peak to valley", "CNY"),
+    ("breach_cny", "Missed calls, promises, reserve", "CNY"),
+    ("reserve_cny", "Earned by reserve", "CNY"),
+    ("unserved_mwh", "Not served", "MWh"),
+)
+"""Shown where they are asked for, that is where they are not nothing."""
 
 group = typer.Typer(invoke_without_command=True, no_args_is_help=False)
 
@@ -44,6 +52,7 @@ group.command("approve")(decisions.approve)
 group.command("refuse")(decisions.refuse)
 group.command("runs")(decisions.list_runs)
 group.command("setpoints")(decisions.list_setpoints)
+group.add_typer(demandcall.group, name="call")
 
 
 @group.callback()
@@ -79,6 +88,21 @@ def command(
     scenarios: Annotated[
         int | None, typer.Option(help="With cvar: how many scenarios the plan is made for.")
     ] = None,
+    position: Annotated[
+        str,
+        typer.Option(
+            help="Keep a promised exchange: a CSV file with the columns time and mw (import less "
+            "export), or day-ahead for that of the approved day-ahead plan."
+        ),
+    ] = "",
+    sweep: Annotated[
+        str,
+        typer.Option(
+            "--pareto",
+            help="Plan the day once more for each pair of weights, such as cost,carbon,peak or "
+            "carbon=1:5:20,peak=0:1; the runs are kept as what-if runs.",
+        ),
+    ] = "",
     as_json: AsJson = False,
 ) -> None:
     """Plan a city day, check it on the AC grid and compare it with the uncontrolled day.
@@ -91,6 +115,9 @@ def command(
     chosen = settings.load()
     if (at or run) and not why:
         raise ConfigurationError("--at and --run go with --why.")
+    if run and (position or sweep):
+        raise ConfigurationError("--run shows a plan; --position and --pareto make one.")
+    axes = pareto.axes(sweep) if sweep else None
     if run:
         with open_database(chosen) as database, database.connection() as connection:
             grounds = runs.grounds(connection, run)
@@ -101,6 +128,10 @@ def command(
         city = load_city(database)
         horizon = _day(city, day)
         taking = _taking(city, risk, level, scenarios)
+        change = promised.keeping(city, horizon, position) if position else None
+        if axes is not None:
+            pareto.check(city, axes)
+        points = []
         with console.status("Planning ...") as shown:
             made = run_plan(
                 city,
@@ -110,7 +141,10 @@ def command(
                 requested_by="console",
                 taking=taking,
                 progress=lambda text: shown.update(text),
+                change=change,
             )
+            if axes is not None and made.plan.numbers is not None:
+                points = pareto.run(city, made, axes, horizon.known_at, shown.update)
     plan = made.plan
     clean = plan.status is Status.OPTIMAL and not plan.violations
     seconds = time.monotonic() - started
@@ -126,15 +160,37 @@ def command(
                 "seconds": seconds,
                 **plan.summary(),
                 "risk": made.about_risk,
+                "asked": made.asked,
+                **({"pareto": [asdict(point) for point in points]} if axes else {}),
                 "price_cny_per_mwh": _prices(plan),
             }
         )
     else:
         _show(plan, horizon, city, seconds)
+        for item in made.asked:
+            console.print(f"  {item['text_en']}", markup=False)
         if "text_en" in made.about_risk:
             console.print(made.about_risk["text_en"], markup=False)
+        if axes is not None:
+            _show_sweep(points, made.run_id)
     if not clean:
         sys.exit(2)
+
+
+def _show_sweep(points: Sequence[pareto.Swept], base: int) -> None:
+    emit_table(
+        f"Cost, carbon and peak, against run {base}",
+        ("run", "carbon x", "peak x", "cost CNY", "emissions kgCO2", "peak MW", "worth it"),
+        [
+            (p.run_id, p.carbon, p.peak, p.money_cny, p.emissions_kgco2e, p.peak_import_mw,
+             "yes" if p.efficient else "no")
+            for p in points
+        ],
+    )  # fmt: skip
+    console.print(
+        "Cost is without carbon price and peak charge; worth it is what no other run betters in "
+        "one of the three without losing in another. Nobody follows these runs."
+    )
 
 
 def _taking(city: City, name: str, level: float | None, scenarios: int | None) -> Risk:
@@ -163,6 +219,11 @@ def _day(city: City, text: str) -> Horizon:
     return Horizon(start, end, known_at=min(now, end))
 
 
+def _asked_figures(plan: Plan) -> list[tuple[str, str, str]]:
+    figures = [plan.baseline, *([plan.planned] if plan.numbers else [])]
+    return [row for row in ASKED_FIGURES if any(getattr(f, row[0]) for f in figures)]
+
+
 def _prices(plan: Plan) -> dict[str, float]:
     """The marginal price of each step by its beginning; empty for a plan without numbers."""
     if plan.numbers is None:
@@ -177,7 +238,7 @@ def _prices(plan: Plan) -> dict[str, float]:
 def _show(plan: Plan, horizon: Horizon, city: City, seconds: float) -> None:
     tz = zone(city.site.timezone)
     rows = []
-    for name, title, unit in FIGURES:
+    for name, title, unit in (*FIGURES, *_asked_figures(plan)):
         before = getattr(plan.baseline, name)
         after = getattr(plan.planned, name) if plan.numbers else None
         change = None if after is None else after - before

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from app import keys, settings
+from app import asked, keys, settings
 from app.auth import close_demo_accounts
 from app.commands.output import AsJson, emit_json, emit_table
 from app.progress import console
@@ -47,6 +47,7 @@ def load(
         findings = grid_network.check(grid_network.read(network_json))
     site = from_tree(_parse(file), network_json)
     description.check(site)
+    asked.check(site)
     grave = errors(findings)
     if not grave:
         with open_database(settings.load()) as database:

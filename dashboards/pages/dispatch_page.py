@@ -14,7 +14,7 @@ from dash.exceptions import PreventUpdate
 from core.accounts import Account, Permission
 from core.errors import StoreError, TimeError
 from core.timeaxis import local_date, parse
-from dashboards import address, blocks, colours, comparison, formats, parts, steeringcard
+from dashboards import address, askedcard, blocks, colours, comparison, formats, parts, steeringcard
 from dashboards.facts import CityFacts
 from dashboards.figures import gridmap
 from dashboards.figures import power as figures
@@ -50,6 +50,7 @@ SLOTS: Mapping[str, tuple[Any, str]] = {
     "reasons": ("dispatch-reasons", "children"),
     "asset_picker": ("dispatch-asset", "children"),
     "devices": (steeringcard.GRID, "rowData"),
+    "asked": (askedcard.SLOT, "children"),
     "what_ifs": ("dispatch-what-ifs", "children"),
     "runs": (GRID, "rowData"),
 }
@@ -89,6 +90,7 @@ def layout(scene: Scene) -> Component:
                 ],
                 className="columns wide-narrow",
             ),
+            askedcard.card(scene),
             steeringcard.card(scene),
             html.Div([chart("price"), chart("load")], className="columns"),
             html.Div([chart("battery"), chart("soc")], className="columns"),
@@ -253,6 +255,7 @@ def fill(scene: Scene) -> Mapping[str, Any]:
         "devices": steeringcard.rows(
             scene, data.steering, dispatch.reasons(data.plan.run) if data.plan else []
         ),
+        "asked": askedcard.rows(scene, data),
         "what_ifs": _what_ifs(scene, data),
         "runs": [_run_row(scene, run) for run in data.history],
     }
@@ -329,7 +332,7 @@ def _figures(scene: Scene, data: dispatch.Dispatch) -> list[Component]:
         _steering_figure(scene, data),
     ]
     uncontrolled, planned = dispatch.key_figures(data.plan.run) if data.plan else ({}, {})
-    for key, unit, digits, factor in (comparison.TOTAL, comparison.EMISSIONS):
+    for key, unit, digits, factor, _ in (comparison.TOTAL, comparison.EMISSIONS):
         value = planned.get(key)
         delta = comparison.difference(uncontrolled, planned, key)
         found.append(

@@ -15,13 +15,14 @@ from core.sites import AssetKind
 from dashboards.facts import CityFacts
 from dashboards.queries import power, series, steering
 from dashboards.queries.period import Period
-from store import runs
+from store import calls, runs
 from store.database import Connection
 
 DAY_AHEAD, INTRADAY, WHOLE_DAY, WHAT_IF = "day_ahead", "intraday", "day", "what_if"
 LONGEST_PLAN = timedelta(days=3)
 AC_VARIABLES = ["vm_pu", "line_loading_percent", "trafo_loading_percent"]
 HISTORY = 12
+CALLS_AHEAD = timedelta(days=31)
 CHOICES = 40
 """Runs that can be chosen for a comparison."""
 
@@ -50,6 +51,8 @@ class Dispatch:
     proposal: Proposal | None
     what_ifs: tuple[runs.Run, ...]
     choices: tuple[runs.Run, ...]
+    calls: tuple[calls.Call, ...] = ()
+    """Calls of demand response that stand and are not over, by their beginning."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,9 @@ def gather(connection: Connection, facts: CityFacts, shelf: PlanShelf, period: P
         proposal=_proposal(connection, history, period.now),
         what_ifs=what_ifs,
         choices=tuple(r for r in (*what_ifs, *history) if key_figures(r)[1]),
+        calls=tuple(
+            calls.standing(connection, period.now, period.now + CALLS_AHEAD, as_of=period.now)
+        ),
     )
 
 
@@ -160,6 +166,11 @@ def key_figures(run: runs.Run) -> tuple[dict[str, Any], dict[str, Any]]:
 def reasons(run: runs.Run) -> list[dict[str, Any]]:
     """Why the plan is as it is: asset, ts, text_en, text_zh, binding."""
     return list(run.summary.get("reasons") or [])
+
+
+def asked(run: runs.Run) -> list[dict[str, Any]]:
+    """What was asked of the plan beyond energy at a tariff: what, kept, cny, text_en, text_zh."""
+    return [item for item in run.summary.get("asked") or [] if isinstance(item, dict)]
 
 
 def caution(run: runs.Run) -> dict[str, Any]:

@@ -127,6 +127,7 @@ FROM run r JOIN schedule s ON s.run_id = r.id LEFT JOIN run_decision d ON d.run_
 WHERE r.kind = %(kind)s AND r.state IN ('optimal', 'relaxed')
     AND r.city_at > %(start)s - interval '3 days' AND r.city_at < %(end)s
     AND s.ts >= %(start)s AND s.ts < %(end)s AND s.ts >= coalesce(d.city_at, r.city_at)
+    AND (%(as_of)s::timestamptz IS NULL OR coalesce(d.city_at, r.city_at) <= %(as_of)s)
     AND (s.asset = '' OR %(assets)s::text[] IS NULL OR s.asset = ANY(%(assets)s::text[]))
 ORDER BY r.id; -- the newest run of a step comes last
 

@@ -352,6 +352,16 @@ def _write_runs(connection: Any) -> None:
     summary = {
         "baseline": before,
         "planned": figures,
+        "asked": [
+            {
+                "what": "reserve",
+                "name": "spinning",
+                "kept": True,
+                "cny": -72.0,
+                "text_en": "Reserve spinning: 0.30 MW held.",
+                "text_zh": "备用“spinning”：保有 0.30 MW。",
+            },
+        ],
         "reasons": reasons,
         "solve_s": 4.8,
         "violations": [],

@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from core.accounts import Account, Role
 from core.setpoints import Acknowledgement, Answer, Setpoint
 from core.timeaxis import HOUR, QUARTER_HOUR, steps
-from store import runs, setpoints
+from store import calls, runs, setpoints
 
 pytestmark = pytest.mark.browser
 
@@ -81,6 +81,10 @@ def desk(own_city: Any) -> Any:
     with own_city.database.connection() as connection:
         steer(connection, own_city.now)
         try_out(connection, own_city.now)
+        tomorrow = own_city.now + 24 * HOUR
+        window = {"start": tomorrow, "end": tomorrow + 2 * HOUR, "limit_mw": 3.0}
+        calls.add(connection, name="evening", **window, breach_cny_per_mwh=900.0, by="li",
+                  at=own_city.now)  # fmt: skip
     return own_city
 
 
@@ -196,6 +200,19 @@ def test_devices_that_need_a_look_stand_first(visit: Open) -> None:
     expect(rows).to_have_count(3)
     expect(page.locator(".sentence").first).to_contain_text("Set-points refused: 1.")
     expect(page.locator("#dispatch-figures")).to_contain_text("of 3")
+
+
+def test_what_is_asked_of_the_plan_stands_with_whether_it_is_kept(visit: Open) -> None:
+    """The reserve of the plan in force, and a call of tomorrow that no plan has reached."""
+    english = visit().locator("#dispatch-asked tbody tr")
+    expect(english).to_have_count(2)
+    expect(english.nth(0)).to_contain_text("Reserve spinning: 0.30 MW held.")
+    expect(english.nth(0)).to_contain_text("Kept")
+    expect(english.nth(1)).to_contain_text("Call evening, 2026-06-23 14:20")
+    expect(english.nth(1)).to_contain_text("Not in a plan yet")
+    chinese = visit("lang=zh&theme=light").locator("#dispatch-asked tbody tr")
+    expect(chinese.nth(0)).to_contain_text("备用“spinning”：保有 0.30 MW。")
+    expect(chinese.nth(1)).to_contain_text("尚未列入计划")
 
 
 def test_runs_are_compared_and_the_address_says_which(visit: Open) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pandapower
 import pytest
 
+from app import asked
 from core.sites import AssetKind, Site
 from core.units import linear
 from core.variables import VARIABLES
@@ -86,6 +87,15 @@ def test_the_tariff_offers_nothing_for_importing_what_is_exported(site: Site) ->
     by_hour = site.parameters["import_cny_per_mwh_by_hour"]
     assert len(by_hour) == 24
     assert site.parameters["export_cny_per_mwh"] < min(by_hour)
+
+
+def test_plans_can_be_made_by_what_the_city_asks_of_them(site: Site) -> None:
+    asked.check(site)
+    (reserve,) = asked.wishes(site).reserves
+    parks = {a.id: a.parameters["e_max_mwh"] for a in site.assets if a.id in (reserve.assets or ())}
+    assert len(parks) >= 2
+    energy_mwh = reserve.requirement_mw.max() * reserve.activation_h
+    assert energy_mwh < 0.1 * sum(parks.values())  # a small one
 
 
 def test_one_seed_is_one_city(source: Materials) -> None:

@@ -204,6 +204,7 @@ ADDRESSES = {
     "/api/v1/gaps": {"bureau", "operator", "admin"},
     "/api/v1/plans": {"operator", "admin"},
     "/api/v1/setpoints": {"operator", "admin"},
+    "/api/v1/calls": {"operator", "admin"},
     "/api/v1/quarantine": {"bureau", "admin"},
     "/api/v1/charging/sessions": {"operator", "admin"},
     "/api/v1/charging/sessions/open": {"operator", "admin"},
@@ -214,6 +215,8 @@ WRITING = {
     "/api/v1/quarantine/replay",
     "/api/v1/plans/{run_id}/approve",
     "/api/v1/plans/{run_id}/refuse",
+    "/api/v1/calls",
+    "/api/v1/calls/{call_id}/withdraw",
 }
 _A_DAY = {
     "key": "tiny/load-000/p_mw",
@@ -481,6 +484,27 @@ def test_who_decides_on_a_plan(signed_in: Callable[[str], httpx.Client], shared_
     (found,) = [p for p in operator.get("/api/v1/plans").json() if p["id"] == waiting]
     assert (found["state"], found["decision"]["by"]) == ("optimal", "operator")
     assert found["decision"]["comment"] == "for the peak"
+
+
+def test_who_announces_a_call(signed_in: Callable[[str], httpx.Client], shared_city: City) -> None:
+    now = shared_city.now()
+    call = {"name": "evening", "start": now.isoformat(), "limit_mw": 1.5, "breach_cny_per_mwh": 900}
+    call["end"] = (now + timedelta(hours=2)).isoformat()
+    assert signed_in("bureau").post("/api/v1/calls", json=call).status_code == 403
+    operator = signed_in("operator")
+    foreign = {"origin": "http://elsewhere.example"}
+    assert operator.post("/api/v1/calls", json=call, headers=foreign).status_code == 403
+    for change in ({"name": " "}, {"end": call["start"]}, {"start": "noon"}, {"limit_mw": None}):
+        assert operator.post("/api/v1/calls", json=call | change).status_code == 422, change
+    answer = operator.post("/api/v1/calls", json=call)
+    assert answer.status_code == 201
+    number = answer.json()["id"]
+    assert signed_in("bureau").post(f"/api/v1/calls/{number}/withdraw").status_code == 403
+    assert operator.post(f"/api/v1/calls/{number}/withdraw").json()["withdrawn"] is True
+    assert operator.post(f"/api/v1/calls/{number}/withdraw").status_code == 409
+    (found,) = operator.get("/api/v1/calls").json()
+    assert (found["id"], found["name"], found["limit_mw"]) == (number, "evening", 1.5)
+    assert (found["added_by"], found["withdrawn_by"]) == ("operator", "operator")
 
 
 # --- every answer ------------------------------------------------------------------------------
