@@ -17,7 +17,7 @@ import xarray as xr
 from app import keys
 from app.wiring import City
 from core.errors import ConfigurationError
-from core.sites import Asset, AssetKind
+from core.sites import LOADS, OTHER_PLANTS, Asset, AssetKind
 from core.timeaxis import DAY, HOUR, QUARTER_HOUR, floor_to, local_date, steps, zone
 from forecasting import climatology, pv, skill
 from forecasting.history import QUANTILES
@@ -34,7 +34,6 @@ SCORED = timedelta(hours=6)
 LOAD_MODEL = "gradient_boosted"
 PV_MODEL = "clear_sky_index"
 PERSISTENCE_MODEL = "persistence"
-LOADS = (AssetKind.METER, AssetKind.EV_CHARGER, AssetKind.FLEXIBLE_LOAD)
 SCORED_TOTALS = ("load-total", "pv-total", "wind-total")
 
 
@@ -105,7 +104,7 @@ class Foresight:
                 made.append((LOAD_MODEL, self._loads(connection, times, known_at)))
             if self._arrays:
                 made.append((PV_MODEL, self._pv(connection, times, known_at)))
-            if self._assets(AssetKind.WIND, AssetKind.GENERATOR):
+            if self._assets(AssetKind.WIND, *OTHER_PLANTS):
                 made.append((PERSISTENCE_MODEL, self._persistent(connection, times, known_at)))
             for model, values in made:
                 forecasts.save(connection, model, known_at, values)
@@ -186,7 +185,7 @@ class Foresight:
     def _persistent(
         self, connection: Connection, times: np.ndarray, known_at: datetime
     ) -> xr.DataArray:
-        wind, other = self._assets(AssetKind.WIND), self._assets(AssetKind.GENERATOR)
+        wind, other = self._assets(AssetKind.WIND), self._assets(*OTHER_PLANTS)
         history = self._history(connection, [*wind, *other], known_at)
         whole = history.sel(asset=[a.id for a in wind]).sum("asset", min_count=1)
         whole = whole.expand_dims(asset=["wind-total"], axis=1)

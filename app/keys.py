@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from core.series import Series, SeriesKind
-from core.sites import Asset, AssetKind, Site
+from core.sites import LOADS, OTHER_PLANTS, Asset, AssetKind, Site
 
 TOTALS = {
-    "load-total": (AssetKind.METER, AssetKind.EV_CHARGER, AssetKind.FLEXIBLE_LOAD),
+    "load-total": LOADS,
     "pv-total": (AssetKind.PV,),
     "wind-total": (AssetKind.WIND,),
-    "other-total": (AssetKind.GENERATOR,),
+    "other-total": OTHER_PLANTS,
     "battery-total": (AssetKind.BATTERY,),
 }
 """Sums over the city, kept as estimated series of their own so that pages need not add up."""

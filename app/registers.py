@@ -33,7 +33,7 @@ from app.wiring import City, StoreSink
 from core.errors import VerdigridError
 from core.readings import READING_DTYPE, Quality
 from core.series import Series
-from core.sites import AssetKind, Site
+from core.sites import PLANTS, Site
 from core.timeaxis import DAY, parse, to_us
 from core.units import linear
 from core.variables import variable
@@ -54,8 +54,6 @@ _AT_ONCE = 200
 _BY = "registers"
 _REASON = "a register was read late"
 _SAME = 1e-9
-
-_PRODUCERS = frozenset((AssetKind.PV, AssetKind.WIND, AssetKind.GENERATOR))
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +156,7 @@ class _Description:
             parameters, what = known.parameters, known.kind
         elif profile is not None:
             parameters, what = profile.parameters, profile.kind
-        outwards = -1.0 if what in _PRODUCERS else 1.0
+        outwards = -1.0 if what in PLANTS else 1.0
         step = timedelta(seconds=float(parameters.get("register_interval_s", 900)))
         most_per_s = float(parameters.get(kind.most, kind.most_per_h)) / 3600.0
         exchanges = tuple(

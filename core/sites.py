@@ -38,6 +38,22 @@ class AssetKind(StrEnum):
     SUBSTATION = "substation"  # the exchange with the upstream grid
 
 
+LOADS = (
+    AssetKind.METER,
+    AssetKind.EV_CHARGER,
+    AssetKind.FLEXIBLE_LOAD,
+    AssetKind.INTERRUPTIBLE_LOAD,
+    AssetKind.HEAT_PUMP,
+    AssetKind.ELECTRIC_BOILER,
+    AssetKind.PUMP_STATION,
+    AssetKind.STREET_LIGHTING,
+)
+"""What draws power and nothing else: together the load of a city."""
+OTHER_PLANTS = (AssetKind.GENERATOR, AssetKind.CHP, AssetKind.GENSET)
+PLANTS = (AssetKind.PV, AssetKind.WIND, *OTHER_PLANTS)
+"""What feeds power in and nothing else."""
+
+
 @dataclass(frozen=True, slots=True)
 class Asset:
     """One asset. ``element``/``element_index`` name its row in the pandapower network, if any.

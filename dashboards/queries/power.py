@@ -7,13 +7,11 @@ from dataclasses import dataclass
 import xarray as xr
 
 from core.series import Series, SeriesKind
-from core.sites import AssetKind
+from core.sites import LOADS, AssetKind
 from dashboards.facts import CityFacts
 from dashboards.queries import series
 from dashboards.queries.period import Period
 from store.database import Connection
-
-LOADS = (AssetKind.METER, AssetKind.EV_CHARGER, AssetKind.FLEXIBLE_LOAD)
 
 
 @dataclass(frozen=True, slots=True)
