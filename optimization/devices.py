@@ -64,12 +64,12 @@ def prices(fleet: Fleet) -> tuple[np.ndarray, np.ndarray]:
     """Price of each MWh raised and lowered as weighted in the objective, (time, asset)."""
     problem, weights = fleet.problem, fleet.problem.weights
     carbon = weights.carbon * problem.carbon_cny_per_kg
-    up = weights.money * fleet.stack(lambda e: e.up_cny_per_mwh)
-    up += carbon * fleet.stack(lambda e: e.up_kgco2e_per_mwh)
+    emitted = np.array([e.up_kgco2e_per_mwh for e in fleet.envelopes], dtype=float)
+    up = weights.money * fleet.up_cny_per_mwh + carbon * emitted
     kinds = np.array(
         [_weight(fleet, a, envelope) for a, envelope in enumerate(fleet.envelopes)], dtype=float
     )
-    return up, kinds * fleet.stack(lambda e: e.down_cny_per_mwh)
+    return up, kinds * fleet.down_cny_per_mwh
 
 
 def _weight(fleet: Fleet, a: int, envelope: Envelope) -> float:
@@ -112,11 +112,11 @@ def _accounts(
     exists = np.broadcast_to(held, (steps, fleet.size))
     low, high = fleet.account(lambda x: x.min_mwh), fleet.account(lambda x: x.max_mwh)
     low = np.minimum(low, high)  # crossed by rounding only; real conflicts were reported before
-    breach = fleet.account(lambda x: _or_zero(x.breach_cny_per_mwh))
-    soft = exists & fleet.account(lambda x: float(x.breach_cny_per_mwh is not None)).astype(bool)
-    spills = fleet.account(lambda x: float(x.spill_cny_per_mwh is not None)).astype(bool)
+    breach = fleet.account_number(lambda x: _or_nan(x.breach_cny_per_mwh), np.nan)
+    spill = fleet.account_number(lambda x: _or_nan(x.spill_cny_per_mwh), np.nan)
+    soft, spills = exists & ~np.isnan(breach), exists & ~np.isnan(spill)
     worth = np.zeros((steps, fleet.size))
-    worth[-1] = fleet.account(lambda x: x.end_cny_per_mwh)[-1]
+    worth[-1] = fleet.account_number(lambda x: x.end_cny_per_mwh)
     content = builder.columns(
         "content",
         exists,
@@ -124,9 +124,7 @@ def _accounts(
         upper=np.where(soft, INFINITE, high),
         cost=-fleet.problem.weights.money * worth,
     )
-    spilled = builder.columns(
-        "spilled", exists & spills, cost=fleet.account(lambda x: _or_zero(x.spill_cny_per_mwh))
-    )
+    spilled = builder.columns("spilled", spills, cost=spill)
     price = fleet.problem.weights.discomfort * dt_h * breach
     short = builder.columns("short", soft, cost=price)
     beyond = builder.columns("beyond", soft, cost=price)
@@ -135,7 +133,7 @@ def _accounts(
         builder.entries(bounds, columns, value)
     keep = fleet.account(lambda x: x.keep)
     right = fleet.account(lambda x: x.inflow_mwh)
-    right[0] += keep[0] * fleet.account(lambda x: x.initial_mwh)[0]
+    right[0] += keep[0] * fleet.account_number(lambda x: x.initial_mwh)
     rows = builder.rows("energy", exists, lower=right, upper=right)
     builder.entries(rows, content, 1.0)
     builder.entries(rows[1:], content[:-1], -keep[1:])
@@ -188,6 +186,9 @@ def _depth(
     drawn = builder.rows("bands give what is lowered", any_band, lower=0.0, upper=0.0)
     builder.entries(drawn[..., None], out, 1.0)
     builder.entries(drawn, lowered, -1.0)
+    if not any_band.any():  # what follows reads every account
+        builder.rows("bands change", full)
+        return band, out
     keep = fleet.account(lambda x: x.keep)[..., None]
     drain = np.minimum(fleet.account(lambda x: x.inflow_mwh), 0.0)[..., None]
     right = np.broadcast_to(drain, shape).copy()
@@ -361,13 +362,14 @@ def _reactive(builder: Builder, fleet: Fleet) -> tuple[np.ndarray, np.ndarray]:
     """Reactive power either way; the circle is cut off where a solution leaves it (see Circle)."""
     steps = fleet.problem.steps
     exists = np.broadcast_to(fleet.has_reactive, (steps, fleet.size))
-    most = fleet.stack(lambda e: min(e.reactive.q_max_mvar, e.reactive.sn_mva) if e.reactive else 0)
-    price = fleet.stack(lambda e: e.reactive.cny_per_mvarh if e.reactive else 0.0)
+    own = [e.reactive for e in fleet.envelopes]
+    most = np.array([min(r.q_max_mvar, r.sn_mva) if r else 0.0 for r in own])
+    price = np.array([r.cny_per_mvarh if r else 0.0 for r in own])
     cost = fleet.problem.weights.money * fleet.problem.dt_h * price
     raised = builder.columns("q raised", exists, upper=most, cost=cost)
     lowered = builder.columns("q lowered", exists, upper=most, cost=cost)
     return raised, lowered
 
 
-def _or_zero(price: float | None) -> float:
-    return 0.0 if price is None else price
+def _or_nan(price: float | None) -> float:
+    return float("nan") if price is None else price

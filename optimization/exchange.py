@@ -295,7 +295,7 @@ def _energy_room(
         raises, fleet.account(lambda x: x.gain_up), fleet.account(lambda x: x.gain_down)
     )
     low, high = fleet.account(lambda x: x.min_mwh), fleet.account(lambda x: x.max_mwh)
-    initial = fleet.account(lambda x: x.initial_mwh)[0]
+    initial = fleet.account_number(lambda x: x.initial_mwh)
     limit = np.where(raises, high, -low)
     outside = np.where(raises, devices.beyond, devices.short)  # gives nothing, forbids nothing
     for when in ("start", "end"):

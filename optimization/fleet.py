@@ -8,6 +8,7 @@ from functools import cached_property
 
 import numpy as np
 import xarray as xr
+from scipy import sparse
 
 from core.sites import AssetKind
 from grid.envelope import EnergyAccount, Envelope
@@ -77,12 +78,29 @@ class Fleet:
         """Whose reactive power can be chosen, (asset,)."""
         return np.array([e.reactive is not None for e in self.envelopes], dtype=bool)
 
+    @cached_property
+    def up_cny_per_mwh(self) -> np.ndarray:
+        """Price of each MWh raised, without weights and carbon."""
+        return self.stack(lambda e: e.up_cny_per_mwh)
+
+    @cached_property
+    def down_cny_per_mwh(self) -> np.ndarray:
+        """Price of each MWh lowered, without weights."""
+        return self.stack(lambda e: e.down_cny_per_mwh)
+
     def account(
         self, get: Callable[[EnergyAccount], np.ndarray | float], missing: float = 0.0
     ) -> np.ndarray:
         """Something of each energy account, (time, asset); ``missing`` where there is none."""
-        nothing = np.full(self.problem.steps, missing)
-        return self.stack(lambda e: nothing if e.account is None else get(e.account))
+        return self.stack(lambda e: missing if e.account is None else get(e.account))
+
+    def account_number(
+        self, get: Callable[[EnergyAccount], float], missing: float = 0.0
+    ) -> np.ndarray:
+        """A number of each energy account, (asset,); ``missing`` where there is none."""
+        return np.array(
+            [missing if e.account is None else get(e.account) for e in self.envelopes], dtype=float
+        )
 
     @cached_property
     def baseline_mw(self) -> np.ndarray:
@@ -137,10 +155,9 @@ class Fleet:
 
     def fed(self, p_mw: np.ndarray, q_mvar: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Active and reactive power fed into each bus, (time, bus), with the resources there."""
-        active, reactive = (part.copy() for part in self._fed_by_others)
-        np.add.at(active.T, self.bus_position, (p_mw * self.fed_per_unit).T)
-        np.add.at(reactive.T, self.bus_position, (q_mvar * self.fed_per_unit).T)
-        return active, reactive
+        others_mw, others_mvar = self._fed_by_others
+        at_bus = self._at_buses(self.bus_position, self.fed_per_unit)
+        return others_mw + p_mw @ at_bus, others_mvar + q_mvar @ at_bus
 
     @cached_property
     def fed_at_rest(self) -> tuple[np.ndarray, np.ndarray]:
@@ -157,11 +174,15 @@ class Fleet:
             own = [i for e, i in zip(self.envelopes, self._element_position, strict=True)
                    if e.element == table]  # fmt: skip
             factor[own] = 0.0
-            bus = network.bus_position(table)
+            at_bus = self._at_buses(network.bus_position(table), factor)
             for row, column in enumerate(("p_mw", "q_mvar")):
-                power = values(network, given, table, column)
-                np.add.at(fed[row].T, bus, (power * factor).T)
+                fed[row] += values(network, given, table, column) @ at_bus
         return fed[0], fed[1]
+
+    def _at_buses(self, bus: np.ndarray, factor: np.ndarray) -> sparse.csr_array:
+        """``power @ this`` adds up (time, element) by bus, times a factor of each element."""
+        shape = (len(bus), len(self.problem.network.buses))
+        return sparse.csr_array((factor, (np.arange(len(bus)), bus)), shape=shape)
 
     def injections(self, p_mw: np.ndarray, q_mvar: np.ndarray | None = None) -> xr.Dataset:
         """The problem's injections with the resources at ``p_mw`` and ``q_mvar`` (time, asset).

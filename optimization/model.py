@@ -90,10 +90,13 @@ def penalty_cny_per_mwh(fleet: Fleet) -> float:
     if problem.position is not None:
         sides = (problem.position.above_cny_per_mwh, problem.position.below_cny_per_mwh)
         others += [problem.weights.money * float(np.max(side)) for side in sides]
-    for e in fleet.envelopes:
-        others += [float(np.max(e.up_cny_per_mwh)), float(np.max(e.down_cny_per_mwh))]
-        if e.account is not None and e.account.breach_cny_per_mwh is not None:
-            others.append(e.account.breach_cny_per_mwh)
+    for prices in (fleet.up_cny_per_mwh, fleet.down_cny_per_mwh):
+        others.append(float(prices.max(initial=0.0)))
+    others += [
+        e.account.breach_cny_per_mwh
+        for e in fleet.envelopes
+        if e.account is not None and e.account.breach_cny_per_mwh is not None
+    ]
     return max(PENALTY_FACTOR * tariff, ABOVE_OTHERS * max(others, default=0.0))
 
 
@@ -108,11 +111,9 @@ def emission_costs(model: Model) -> np.ndarray:
     imports = model.exchange.cases or ((1.0, model.exchange.imported),)
     for share, columns in imports:
         costs[columns] = share * problem.dt_h * problem.kgco2e_per_mwh
-    running = fleet.stack(lambda e: e.commitment.running_kgco2e_per_h if e.commitment else 0.0)
-    for columns, kg in (
-        (model.devices.raised, fleet.stack(lambda e: e.up_kgco2e_per_mwh)),
-        (model.devices.on, running),
-    ):
+    emitted = [e.up_kgco2e_per_mwh for e in fleet.envelopes]
+    running = [e.commitment.running_kgco2e_per_h if e.commitment else 0.0 for e in fleet.envelopes]
+    for columns, kg in ((model.devices.raised, emitted), (model.devices.on, running)):
         there = columns >= 0
-        costs[columns[there]] = problem.dt_h * kg[there]
+        costs[columns[there]] = problem.dt_h * np.broadcast_to(kg, columns.shape)[there]
     return costs

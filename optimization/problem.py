@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from core.errors import ConfigurationError
-from grid.envelope import Envelope
+from grid.envelope import ELEMENTS, Envelope
 from grid.network import Network
 from grid.sensitivity import Quantity
 from optimization.terms import (
@@ -91,11 +91,12 @@ class DispatchProblem:
     def _check_envelopes(self, steps: int) -> None:
         seen: set[tuple[str, int]] = set()
         names: set[str] = set()
+        ids = {table: set(self.network.ids(table).tolist()) for table in ELEMENTS}
         for envelope in self.envelopes:
             place = (envelope.element, envelope.element_index)
             if envelope.steps != steps:
                 raise ConfigurationError(f"The envelope of {envelope.asset} has other steps.")
-            if envelope.element_index not in self.network.ids(envelope.element):
+            if envelope.element_index not in ids[envelope.element]:
                 raise ConfigurationError(
                     f"{envelope.asset} is {envelope.element} {envelope.element_index}, which the "
                     "network does not have."
