@@ -28,6 +28,7 @@ from optimization.program import spread
 from optimization.result import Status
 from optimization.shift import carried, source_steps
 from optimization.solver import MIP_GAP, Solver
+from optimization.standing import standing
 from optimization.tangents import Tangents, none, together
 
 _SIMULTANEOUS_MW = 1e-6
@@ -50,6 +51,7 @@ class Session:
         self.model: Model = build(problem, fleet)
         self.solver = Solver(self.model.program, time_limit_s=time_limit_s, mip_gap=mip_gap)
         self._exchange_mw = np.zeros(problem.steps)
+        self._begun = False
         self._forget_rows()
 
     def _forget_rows(self) -> None:
@@ -112,6 +114,7 @@ class Session:
         self.set_prices(self._exchange_mw[source_steps(by, old.problem.steps, problem.steps)])
         rows.append(np.array(list(moved.values()), dtype=np.int8))
         self.solver.set_basis(np.concatenate(columns), np.concatenate(rows))
+        self._begun = True
         return by
 
     # --- edits ---------------------------------------------------------------------------------
@@ -168,6 +171,7 @@ class Session:
         """
         start = timer()
         self.solver.follow(emission_costs(self.model))
+        self._begin()
         for _ in range(_MOST_SETTLING):
             status = self.solver.run()
             if status is not Status.OPTIMAL:
@@ -176,6 +180,15 @@ class Session:
             if not closed and not cut:
                 break
         return status, timer() - start
+
+    def _begin(self) -> None:
+        """Take a stand for the first solve; a search over integers begins with its own presolve."""
+        every = np.array_equal(self.tangents.steps, np.arange(self.model.problem.steps))
+        if self._begun or not every or self.model.program.integer.any():
+            return
+        self._begun = True
+        rows = np.searchsorted(self.solver.handles, self.tangent_rows)
+        self.solver.set_basis(*standing(self.model, len(self.solver.handles), self._width, rows))
 
     def power_mw(self) -> np.ndarray:
         """Power of each resource in the last solution, (time, asset)."""
