@@ -44,13 +44,13 @@ class Expected:
     """Medians of the horizon, as in Year, (time, element), and how far they may be wrong.
 
     outlook: one series for all that shares a forecast, named by its first element: the loads of a
-    profile, all suns, the other plants of a profile; MW in all.
+    profile, all suns, the other plants of a profile; MW in all. None where nobody said.
     """
 
     load_p_mw: np.ndarray
     load_q_mvar: np.ndarray
     sgen_p_mw: np.ndarray
-    outlook: Outlook
+    outlook: Outlook | None = None
 
 
 class Foresight:

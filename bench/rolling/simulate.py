@@ -172,8 +172,8 @@ class _Rolling:
         seen = window.window(
             self._year, self._period, row, expected, self.devices.content_mwh, self._peak_mw
         )
-        if self._expected:
-            ahead = expected.outlook
+        ahead = expected.outlook
+        if self._expected and ahead is not None:
             drawn = draw(ahead, DRAWN, np.random.default_rng(row), dt_h=seen.dt_h)
             seen = replace(seen, spread=exchange_spread(seen, ahead, drawn))
         between = time.perf_counter()

@@ -92,7 +92,7 @@ def window(
     row: int,
     expected: Expected,
     content_mwh: np.ndarray,
-    peak_so_far_mw: float,
+    peak_so_far_mw: float = 0.0,
 ) -> DispatchProblem:
     """From ``row`` on as far as ``expected`` goes, within the period.
 

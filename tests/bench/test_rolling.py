@@ -133,6 +133,14 @@ def test_forecasts_look_at_nothing_later(year: Year) -> None:
     one, two = Foresight(year).at(row, 40), Foresight(other).at(row, 40)
     for name in ("load_p_mw", "load_q_mvar", "sgen_p_mw"):
         np.testing.assert_array_equal(getattr(one, name), getattr(two, name))
+    assert one.outlook is not None
+    assert two.outlook is not None
+    np.testing.assert_array_equal(one.outlook.values, two.outlook.values)
+    # What may be wrong is said around what is expected: the medians of its series are its sums.
+    median = one.outlook.at_level(0.5)
+    drawn = np.array([table == "load" for table in one.outlook.table])
+    np.testing.assert_allclose(median[:, drawn].sum(axis=1), one.load_p_mw.sum(axis=1))
+    np.testing.assert_allclose(median[:, ~drawn].sum(axis=1), one.sgen_p_mw.sum(axis=1))
     assert np.isfinite(one.load_p_mw).all()
     assert one.load_p_mw.sum() == pytest.approx(year.load_p_mw[row : row + 40].sum(), rel=0.3)
 
