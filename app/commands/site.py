@@ -76,6 +76,7 @@ def load(
                 f"{count} devices are registered by {profile!r} as it was before; `verdigrid "
                 f"ingest register --profile {shlex.quote(profile)}` brings them up to it.",
                 markup=False,
+                soft_wrap=True,  # a command is copied whole
             )
     if grave:
         sys.exit(2)

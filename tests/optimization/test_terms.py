@@ -144,7 +144,9 @@ def test_reserve_that_the_grid_cannot_carry_is_named_with_its_share(toy):
     battery = day.battery(soc=0.9, p_max_mw=3.0, e_max_mwh=30.0)
     sun = np.array([2.0, 0.0])
     reserve = Reserve("fast", Direction.UP, np.full(2, 3.0), 0.5, price_cny_per_mw_h=10.0)
-    problem = day.problem([battery], price=300.0, load=[0.0, 3.0], sgen=sun, ohm=0.5, max_i_ka=0.1)
+    problem = day.problem(
+        [battery], price=300.0, export=290.0, load=[0.0, 3.0], sgen=sun, ohm=0.5, max_i_ka=0.1
+    )  # selling the sun is worth more than storing it
     found = plan(replace(problem, reserves=(reserve,)))
     assert found.violations == []
     p = found.schedule.p_mw.values[:, 0]
