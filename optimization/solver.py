@@ -36,7 +36,7 @@ class Solver:
         self._highs = highspy.Highs()
         self._highs.silent()
         self._option("threads", 1)
-        self._option("time_limit", time_limit_s)
+        self._time_limit_s = time_limit_s
         self._option("mip_rel_gap", mip_gap)
         self._option("mip_abs_gap", 1e-6)
         self._kept: tuple[np.ndarray, np.ndarray, np.ndarray, float] | None = None
@@ -151,7 +151,7 @@ class Solver:
         hint = self._hint
         if hint is not None:
             self._highs.setSolution(self._integer.size, _int(self._integer), hint)
-        self._highs.run()
+        self._search()
         status = self._status()
         if status is not Status.OPTIMAL and not self._has_plan(status):
             return status
@@ -166,11 +166,11 @@ class Solver:
         return status is Status.TIME_LIMIT and known == int(feasible)
 
     def _linear(self) -> Status:
-        self._highs.run()
+        self._search()
         status = self._status()
         if status is Status.ERROR:  # a basis that leads nowhere: from the beginning, once
             self._highs.clearSolver()
-            self._highs.run()
+            self._search()
             status = self._status()
         return status
 
@@ -184,6 +184,11 @@ class Solver:
         self._highs.changeColsIntegrality(bound.size, _int(bound), kinds + 1)
         self._send_bounds(bound, self._lower[bound], self._upper[bound])
         return status
+
+    def _search(self) -> None:
+        # HiGHS counts the seconds of all its solves; the limit is meant for each.
+        self._option("time_limit", self._highs.getRunTime() + self._time_limit_s)
+        self._highs.run()
 
     def _status(self) -> Status:
         return _STATUS.get(self._highs.getModelStatus(), Status.ERROR)

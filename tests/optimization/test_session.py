@@ -63,6 +63,22 @@ def test_programs_side_by_side_are_solved_together():
     np.testing.assert_allclose(solver.values[both.columns["large/things"][[0, 2]]], [1.0, 1.0])
 
 
+def test_the_time_limit_is_that_of_each_solve():
+    """A session that plans all day uses up any limit in sum; no single solve comes near it."""
+    size, limit_s = 120, 0.5
+    rng = np.random.default_rng(5)
+    builder = Builder()
+    x = builder.columns("x", np.ones(size, bool), cost=rng.uniform(1.0, 2.0, size))
+    rows = builder.rows("cover", np.ones(size, bool), lower=1.0)
+    builder.entries(rows[:, None], x[None, :], rng.uniform(0.0, 1.0, (size, size)))
+    program = builder.program()
+    solver = Solver(program, time_limit_s=limit_s)
+    start = time.perf_counter()
+    while time.perf_counter() - start < 3 * limit_s:
+        assert solver.run() is Status.OPTIMAL
+        solver.load(program)
+
+
 def test_rows_keep_their_handles_when_others_go():
     builder = Builder()
     builder.columns("x", np.ones(2, bool), cost=1.0)
