@@ -18,7 +18,7 @@ Calls of demand response come from the store.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from math import isfinite
 from typing import Any
@@ -53,7 +53,7 @@ _RESERVE = (
     *("name", "direction", "requirement_mw", "activation_h", "price_cny_per_mw_h"),
     *("breach_cny_per_mw_h", "assets"),
 )
-_WEIGHTS = ("money", "carbon", "peak", "discomfort", "curtailment")
+_WEIGHTS = tuple(item.name for item in fields(Weights))
 
 
 @dataclass(frozen=True, slots=True)

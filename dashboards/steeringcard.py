@@ -28,7 +28,7 @@ def card(scene: Scene) -> Component:
         column("name", 240),
         {**column("state", 190, cellRenderer="Steered"), "field": "word"},
         column("asked", 110, type="rightAligned"),
-        column("reactive", 120, type="rightAligned"),
+        column("reactive", 160, type="rightAligned"),
         column("measured", 120, type="rightAligned"),
         column("difference", 120, type="rightAligned"),
         column("until", 130),

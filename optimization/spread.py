@@ -31,13 +31,15 @@ def exchange_spread(
     """
     if not 1 <= cases <= len(drawn):
         raise ConfigurationError(f"{len(drawn)} courses do not make {cases} cases.")
-    sign = np.array([1.0 if table == "load" else -1.0 for table in outlook.table])
-    for table in ("load", "sgen"):
-        working = dict(zip(problem.network.ids(table), problem.network.in_use(table), strict=True))
-        for i, (own, element) in enumerate(zip(outlook.table, outlook.element, strict=True)):
-            if own == table and not working.get(element, False):
-                sign[i] = 0.0
-    off = np.sort((drawn.power_mw - outlook.at_level(0.5)) @ sign, axis=0)
-    parts = [part.mean(axis=0) for part in np.array_split(off, cases)]
-    share = np.array([len(part) for part in np.array_split(off, cases)]) / len(off)
-    return ExchangeSpread(np.stack(parts, axis=1), share)
+    network = problem.network
+    drawn_per_mw = {
+        (table, int(element)): sign * float(factor)
+        for table, sign in (("load", 1.0), ("sgen", -1.0))
+        for element, factor in zip(network.ids(table), network.in_use(table), strict=True)
+    }
+    series = zip(outlook.table, outlook.element, strict=True)
+    effect = np.array([drawn_per_mw.get(place, 0.0) for place in series])
+    off = np.sort((drawn.power_mw - outlook.at_level(0.5)) @ effect, axis=0)
+    parts = np.array_split(off, cases)
+    share = np.array([len(part) for part in parts]) / len(off)
+    return ExchangeSpread(np.stack([part.mean(axis=0) for part in parts], axis=1), share)
