@@ -292,3 +292,19 @@ def picker(
         checkIconPosition="right",
         className="picker",
     )
+
+
+def comment(comment_id: str, label: str, description: str, rows: int = 1) -> Component:
+    """A text that a button sends along.
+
+    It reaches the page's state when the field is left (``debounce=True``), before the click that
+    leaves it: by default a timer would send it, and a press that follows fast would find nothing.
+    """
+    return dmc.Textarea(
+        id=comment_id,
+        label=label,
+        description=description,
+        debounce=True,
+        autosize=True,
+        minRows=rows,
+    )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import dash_mantine_components as dmc
 import xarray as xr
 from dash import ClientsideFunction, Input, Output, State, ctx, dcc, html
 from dash.development.base_component import Component
@@ -190,12 +189,8 @@ def _proposal_card(scene: Scene) -> Component:
     may = scene.account.may(Permission.DISPATCH_APPROVE)
     decide = html.Div(
         [
-            dmc.Textarea(
-                id="decision-comment",
-                label=words("approval.comment"),
-                description=words("approval.comment_help"),
-                autosize=True,
-                minRows=1,
+            parts.comment(
+                "decision-comment", words("approval.comment"), words("approval.comment_help")
             ),
             html.Div(
                 [

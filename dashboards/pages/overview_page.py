@@ -120,12 +120,11 @@ def _dialog(scene: Scene) -> Component:
     words = scene.words
     return dmc.Modal(
         [
-            dmc.Textarea(
-                id="acknowledge-comment",
-                label=words("alerts.comment_label"),
-                description=words("alerts.comment_help"),
-                autosize=True,
-                minRows=2,
+            parts.comment(
+                "acknowledge-comment",
+                words("alerts.comment_label"),
+                words("alerts.comment_help"),
+                rows=2,
             ),
             html.Div(id="acknowledge-problem", className="problem", role="status"),
             html.Div(

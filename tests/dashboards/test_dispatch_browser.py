@@ -237,6 +237,8 @@ def test_an_operator_approves_with_a_comment_by_keyboard(visit: Open, desk: Any)
     expect(card).to_contain_text(f"run {waiting}")
     expect(card).to_contain_text("\u22121\u2009000")  # cheaper than the plan in force
     expect(card).to_contain_text("battery-001 is full by 08:00")  # what gives with the approval
+    slow = page.context.new_cdp_session(page)  # the words must not lie behind the press
+    slow.send("Emulation.setCPUThrottlingRate", {"rate": 4})
     page.locator("#decision-comment").focus()
     page.keyboard.type("For the evening peak.")
     page.keyboard.press("Tab")
