@@ -223,21 +223,26 @@ class Envelope:
         account = self.account
         if account is None or account.breach_cny_per_mwh is not None:
             return []
+        falls = (dt_h * account.gain_down * self.down_mw).tolist()
+        rises = (dt_h * account.gain_up * self.up_mw).tolist()
+        course = [a.tolist() for a in (account.keep, account.inflow_mwh)]
+        bounds = [a.tolist() for a in (account.min_mwh, account.max_mwh)]
         low = high = account.initial_mwh
-        for t in range(self.steps):
-            kept, inflow = account.keep[t], account.inflow_mwh[t]
-            down = dt_h * account.gain_down[t] * self.down_mw[t]
-            low = kept * low + inflow - down
-            high = kept * high + inflow + dt_h * account.gain_up[t] * self.up_mw[t]
+        # Plain numbers: a step of an array costs ten times that of a list.
+        for t, (fall, rise, kept, inflow, least, most) in enumerate(
+            zip(falls, rises, *course, *bounds, strict=True)
+        ):
+            low = kept * low + inflow - fall
+            high = kept * high + inflow + rise
             if account.spill_cny_per_mwh is not None:
-                low = min(low, account.max_mwh[t])
-            if low > account.max_mwh[t] + _ROUNDING_MWH:
-                return [self._conflict(t, low, account.max_mwh[t], "above", "most")]
-            if high < account.min_mwh[t] - _ROUNDING_MWH:
-                return [self._conflict(t, high, account.min_mwh[t], "below", "least")]
-            if account.min_mwh[t] > account.max_mwh[t] + _ROUNDING_MWH:
-                return [self._conflict(t, account.min_mwh[t], account.max_mwh[t], "above", "most")]
-            low, high = max(low, account.min_mwh[t]), min(high, account.max_mwh[t])
+                low = min(low, most)
+            if low > most + _ROUNDING_MWH:
+                return [self._conflict(t, low, most, "above", "most")]
+            if high < least - _ROUNDING_MWH:
+                return [self._conflict(t, high, least, "below", "least")]
+            if least > most + _ROUNDING_MWH:
+                return [self._conflict(t, least, most, "above", "most")]
+            low, high = max(low, least), min(high, most)
         return []
 
     def _conflict(self, t: int, value: float, bound: float, side: str, which: str) -> Finding:

@@ -50,7 +50,7 @@ def conduct(
     raised = np.maximum(p_mw - fleet.base_mw, 0.0)
     lowered = np.maximum(fleet.base_mw - p_mw, 0.0)
     content, spilled = _contents(fleet, raised, lowered, spilled_mwh)
-    low, high = fleet.account(lambda x: x.min_mwh), fleet.account(lambda x: x.max_mwh)
+    low, high = fleet.accounts.min_mwh, fleet.accounts.max_mwh
     outside = np.nan_to_num(np.maximum(low - content, 0.0) + np.maximum(content - high, 0.0))
     switched = np.array([e.commitment is not None for e in fleet.envelopes], dtype=bool)
     lowers = np.array([bool(e.commitment and e.commitment.lowers) for e in fleet.envelopes])
@@ -74,19 +74,16 @@ def conduct(
 def _contents(
     fleet: Fleet, raised: np.ndarray, lowered: np.ndarray, given: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    dt_h = fleet.problem.dt_h
-    keep, inflow = fleet.account(lambda x: x.keep), fleet.account(lambda x: x.inflow_mwh)
-    gained = inflow + dt_h * (
-        fleet.account(lambda x: x.gain_up) * raised - fleet.account(lambda x: x.gain_down) * lowered
-    )
-    high = fleet.account(lambda x: x.max_mwh)
-    spills = fleet.account(lambda x: float(x.spill_cny_per_mwh is not None)) > 0
+    dt_h, accounts = fleet.problem.dt_h, fleet.accounts
+    keep, high = accounts.keep, accounts.max_mwh
+    gained = accounts.inflow_mwh + dt_h * (accounts.gain_up * raised - accounts.gain_down * lowered)
+    spills = fleet.account_number(lambda x: x.spill_cny_per_mwh is not None) > 0
     content, spilled = np.zeros(raised.shape), np.zeros(raised.shape)
-    now = fleet.account(lambda x: x.initial_mwh)[0]
+    now = fleet.account_number(lambda x: x.initial_mwh)
     for t in range(len(raised)):
         now = keep[t] * now + gained[t]
         if given is None:
-            spilled[t] = np.where(spills[t], np.maximum(now - high[t], 0.0), 0.0)
+            spilled[t] = np.where(spills, np.maximum(now - high[t], 0.0), 0.0)
         else:
             spilled[t] = given[t]
         now = now - spilled[t]

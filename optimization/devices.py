@@ -110,7 +110,8 @@ def _accounts(
     steps, dt_h = fleet.problem.steps, fleet.problem.dt_h
     held = fleet.has_account
     exists = np.broadcast_to(held, (steps, fleet.size))
-    low, high = fleet.account(lambda x: x.min_mwh), fleet.account(lambda x: x.max_mwh)
+    accounts = fleet.accounts
+    low, high = accounts.min_mwh, accounts.max_mwh
     low = np.minimum(low, high)  # crossed by rounding only; real conflicts were reported before
     breach = fleet.account_number(lambda x: _or_nan(x.breach_cny_per_mwh), np.nan)
     spill = fleet.account_number(lambda x: _or_nan(x.spill_cny_per_mwh), np.nan)
@@ -131,14 +132,13 @@ def _accounts(
     bounds = builder.rows("soft bounds", soft, lower=low, upper=high)
     for columns, value in ((content, 1.0), (short, 1.0), (beyond, -1.0)):
         builder.entries(bounds, columns, value)
-    keep = fleet.account(lambda x: x.keep)
-    right = fleet.account(lambda x: x.inflow_mwh)
+    keep, right = accounts.keep, accounts.inflow_mwh.copy()
     right[0] += keep[0] * fleet.account_number(lambda x: x.initial_mwh)
     rows = builder.rows("energy", exists, lower=right, upper=right)
     builder.entries(rows, content, 1.0)
     builder.entries(rows[1:], content[:-1], -keep[1:])
-    builder.entries(rows, raised, -dt_h * fleet.account(lambda x: x.gain_up))
-    builder.entries(rows, lowered, dt_h * fleet.account(lambda x: x.gain_down))
+    builder.entries(rows, raised, -dt_h * accounts.gain_up)
+    builder.entries(rows, lowered, dt_h * accounts.gain_down)
     builder.entries(rows, spilled, 1.0)
     return content, spilled, short, beyond
 
@@ -189,14 +189,14 @@ def _depth(
     if not any_band.any():  # what follows reads every account
         builder.rows("bands change", full)
         return band, out
-    keep = fleet.account(lambda x: x.keep)[..., None]
-    drain = np.minimum(fleet.account(lambda x: x.inflow_mwh), 0.0)[..., None]
+    keep = fleet.accounts.keep[..., None]
+    drain = np.minimum(fleet.accounts.inflow_mwh, 0.0)[..., None]
     right = np.broadcast_to(drain, shape).copy()
     right[0] += keep[0] * start
     change = builder.rows("bands change", full, lower=right)
     builder.entries(change, band, 1.0)
     builder.entries(change[1:], band[:-1], -keep[1:])
-    builder.entries(change, out, dt_h * fleet.account(lambda x: x.gain_down)[..., None])
+    builder.entries(change, out, dt_h * fleet.accounts.gain_down[..., None])
     builder.entries(change, spilled[..., None], 1.0)
     return band, out
 

@@ -291,10 +291,8 @@ def _energy_room(
 ) -> None:
     any_held = np.any([h >= 0 for h, _ in held], axis=0) & (devices.content >= 0)
     sign = np.where(raises, 1.0, -1.0)
-    gain = np.where(
-        raises, fleet.account(lambda x: x.gain_up), fleet.account(lambda x: x.gain_down)
-    )
-    low, high = fleet.account(lambda x: x.min_mwh), fleet.account(lambda x: x.max_mwh)
+    gain = np.where(raises, fleet.accounts.gain_up, fleet.accounts.gain_down)
+    low, high = fleet.accounts.min_mwh, fleet.accounts.max_mwh
     initial = fleet.account_number(lambda x: x.initial_mwh)
     limit = np.where(raises, high, -low)
     outside = np.where(raises, devices.beyond, devices.short)  # gives nothing, forbids nothing

@@ -177,14 +177,15 @@ def reasons(grounds: xr.Dataset) -> list[Reason]:
     told: list[tuple[float, Reason]] = []
     count: dict[str, int] = {}
     favour, read = _favour(grounds), Read.of(grounds)
+    names, kinds = read.arrays["asset"].tolist(), read.arrays["kind"].tolist()
     for a in np.argsort(-favour.sum(axis=(0, 1)), kind="stable").tolist():
-        kind = str(grounds["kind"].values[a])
+        kind = str(kinds[a])
         steps = [int(way[:, a].argmax()) for way in favour if way[:, a].max() > 0]
         if not steps or count.get(kind, 0) >= MOST_OF_A_KIND.get(kind, MOST_OTHERS):
             continue
         count[kind] = count.get(kind, 0) + 1
         for t in steps:
-            reason, _ = explained(read, str(grounds["asset"].values[a]), t)
+            reason, _ = explained(read, str(names[a]), t)
             told.append((float(favour[:, t, a].max()), reason))
     return [reason for _, reason in sorted(told, key=lambda pair: -pair[0])]
 

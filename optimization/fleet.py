@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 
 import numpy as np
@@ -18,6 +18,18 @@ from optimization.problem import DispatchProblem
 
 TABLES = ("load", "sgen", "storage")
 SHED = "shed-"
+
+
+@dataclass(frozen=True, eq=False)
+class Accounts:
+    """Courses of grid.envelope.EnergyAccount by their names there; (time, asset), not writeable."""
+
+    keep: np.ndarray
+    inflow_mwh: np.ndarray
+    gain_up: np.ndarray
+    gain_down: np.ndarray
+    min_mwh: np.ndarray
+    max_mwh: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,11 +100,15 @@ class Fleet:
         """Price of each MWh lowered, without weights."""
         return self.stack(lambda e: e.down_cny_per_mwh)
 
-    def account(
-        self, get: Callable[[EnergyAccount], np.ndarray | float], missing: float = 0.0
-    ) -> np.ndarray:
-        """Something of each energy account, (time, asset); ``missing`` where there is none."""
-        return self.stack(lambda e: missing if e.account is None else get(e.account))
+    @cached_property
+    def accounts(self) -> Accounts:
+        """The courses of the energy accounts; 0 where there is none."""
+        courses = np.zeros((len(fields(Accounts)), self.size, self.problem.steps))
+        for a, envelope in enumerate(self.envelopes):
+            if envelope.account is not None:
+                courses[:, a] = [getattr(envelope.account, f.name) for f in fields(Accounts)]
+        courses.flags.writeable = False
+        return Accounts(*courses.transpose(0, 2, 1))
 
     def account_number(
         self, get: Callable[[EnergyAccount], float], missing: float = 0.0

@@ -90,7 +90,7 @@ def _moves(found: Optimum) -> dict[str, tuple[tuple[str, str], np.ndarray]]:
     network, element = _network_part(found)
     local = _exchange_part(found) + network
     stored = spread(found.model.program.rows["energy"], -found.duals, 0.0)
-    gain_up, gain_down = fleet.account(lambda x: x.gain_up), fleet.account(lambda x: x.gain_down)
+    gain_up, gain_down = fleet.accounts.gain_up, fleet.accounts.gain_down
     up, down = (_pushes(found, at) for at in (devices.raised, devices.lowered))
     own_up, own_down = prices(fleet)
     up.pop(_DEPTH, None)
@@ -360,27 +360,30 @@ def _uses(
     fleet = found.model.fleet
     use, at = np.zeros(raised.shape, dtype=int), np.full(raised.shape, -1)
     empty, full = _content_bounds(found)
-    worth = found.model.problem.weights.money * fleet.account(lambda x: x.end_cny_per_mwh)
-    last = len(raised) - 1
-    for a in np.flatnonzero(fleet.has_account).tolist():
-        ends = np.flatnonzero(empty[:, a] + full[:, a] > TOLERANCE_CNY_PER_MWH).tolist()
-        for first, end in zip([0, *[e + 1 for e in ends]], [*ends, last], strict=True):
-            needed = empty[end, a] > TOLERANCE_CNY_PER_MWH
-            filled = full[end, a] > TOLERANCE_CNY_PER_MWH
-            for t in range(first, end + 1):
-                later = np.arange(t + 1, end + 1)
-                given = later[lowered[later, a] > MOVES_MW]
-                taken = later[raised[later, a] > MOVES_MW]
-                if given.size:
-                    use[t, a], at[t, a] = Use.GIVEN, given[np.argmax(local[given, a])]
-                elif needed:
-                    use[t, a], at[t, a] = Use.NEED, end
-                elif end == last and worth[end, a] > 0:
-                    use[t, a], at[t, a] = Use.END, end
-                elif taken.size:
-                    use[t, a], at[t, a] = Use.TAKEN, taken[np.argmin(local[taken, a])]
-                elif filled:
-                    use[t, a], at[t, a] = Use.FULL, end
+    worth = found.model.problem.weights.money * fleet.account_number(lambda x: x.end_cny_per_mwh)
+    last, nothing = len(raised) - 1, np.full(fleet.size, -1)
+    given, taken, end, column = nothing, nothing, nothing, np.arange(fleet.size)
+    dearest, cheapest = np.full(fleet.size, -np.inf), np.full(fleet.size, np.inf)
+    # Backwards, so that the best use after a step and before its end is known when it is met.
+    for t in range(last, -1, -1):
+        ends = (empty[t] + full[t] > TOLERANCE_CNY_PER_MWH) | (t == last)
+        end = np.where(ends, t, end)
+        given, dearest = np.where(ends, -1, given), np.where(ends, -np.inf, dearest)
+        taken, cheapest = np.where(ends, -1, taken), np.where(ends, np.inf, cheapest)
+        choices: list[tuple[int, np.ndarray, np.ndarray]] = [
+            (Use.FULL, full[end, column] > TOLERANCE_CNY_PER_MWH, end),
+            (Use.TAKEN, taken >= 0, taken),
+            (Use.END, (end == last) & (worth > 0), end),
+            (Use.NEED, empty[end, column] > TOLERANCE_CNY_PER_MWH, end),
+            (Use.GIVEN, given >= 0, given),
+        ]
+        for kind, holds, step in choices:  # the later one counts more
+            use[t, holds], at[t, holds] = kind, step[holds]
+        dearer = (lowered[t] > MOVES_MW) & (local[t] >= dearest)
+        given, dearest = np.where(dearer, t, given), np.where(dearer, local[t], dearest)
+        cheaper = (raised[t] > MOVES_MW) & (local[t] <= cheapest)
+        taken, cheapest = np.where(cheaper, t, taken), np.where(cheaper, local[t], cheapest)
+    use[:, ~fleet.has_account], at[:, ~fleet.has_account] = Use.NONE, -1
     return use, at
 
 
@@ -400,7 +403,7 @@ def _runs(
     """
     fleet, problem = found.model.fleet, found.model.problem
     sign, weights = fleet.fed_sign, problem.weights
-    gains = fleet.account(lambda x: x.gain_up), fleet.account(lambda x: x.gain_down)
+    gains = fleet.accounts.gain_up, fleet.accounts.gain_down
     earn_up = gains[0] * stored + sign * local - own[0]
     earn_down = -gains[1] * stored - sign * local - own[1]
     saves, starts = np.full(raised.shape, np.nan), np.full(raised.shape, np.nan)

@@ -31,12 +31,12 @@ def key_figures(
     imported, exported = flow["import_mw"].values, flow["export_mw"].values
     bill = imported * problem.import_cny_per_mwh - exported * problem.export_cny_per_mwh
     emissions = float((imported * problem.kgco2e_per_mwh).sum() * dt_h) + _fuel_kg(fleet, done)
-    lowering = dt_h * done.lowered_mw * fleet.stack(lambda e: e.down_cny_per_mwh)
+    lowering = dt_h * done.lowered_mw * fleet.down_cny_per_mwh
     own, shed = slice(None, fleet.named), slice(fleet.named, None)
     held_back = np.array([curtails(e) for e in fleet.envelopes], dtype=bool)
-    breach = fleet.account(lambda x: x.breach_cny_per_mwh or 0.0)
-    spill = fleet.account(lambda x: x.spill_cny_per_mwh or 0.0)
-    raising = dt_h * done.raised_mw * fleet.stack(lambda e: e.up_cny_per_mwh)
+    breach = fleet.account_number(lambda x: x.breach_cny_per_mwh or 0.0)
+    spill = fleet.account_number(lambda x: x.spill_cny_per_mwh or 0.0)
+    raising = dt_h * done.raised_mw * fleet.up_cny_per_mwh
     earned, missed = _reserves(problem, reserve_mw or {})
     return KeyFigures(
         cost_cny=float(bill.sum() * dt_h),
@@ -72,7 +72,7 @@ def key_figures(
 def weighted_total(fleet: Fleet, figures: KeyFigures, done: Conduct) -> float:
     """The total with the weights of the objective: what the plan minimises."""
     w = fleet.problem.weights
-    lowering = fleet.problem.dt_h * done.lowered_mw * fleet.stack(lambda e: e.down_cny_per_mwh)
+    lowering = fleet.problem.dt_h * done.lowered_mw * fleet.down_cny_per_mwh
     held_back = np.array([curtails(e) for e in fleet.envelopes], dtype=bool)
     curtailed = float(lowering[:, held_back].sum())
     money = figures.cost_cny + figures.wear_cny - curtailed + figures.fuel_cny + figures.start_cny

@@ -76,18 +76,19 @@ class Session:
         have another length or the horizon lies before the one held.
         """
         old, marks = self.model, self.solver.basis()
-        place = {int(h): i for i, h in enumerate(self.solver.handles)}
         by = _steps_between(old.problem, problem)
         self.model = build(problem)
         fleet, before = self.model.fleet, {e.asset: i for i, e in enumerate(old.fleet.envelopes)}
         assets = np.array([before.get(e.asset, -1) for e in fleet.envelopes], dtype=np.int64)
         tangents, exact, limits = self.tangents, self.tangent_exact, self.limits
         row_marks = {
-            "tangent": marks[1][[place[int(h)] for h in self.tangent_rows]],
-            "limit": marks[1][[place[int(h)] for h in self.limit_rows]],
+            "tangent": marks[1][self.solver.places(self.tangent_rows)],
+            "limit": marks[1][self.solver.places(self.limit_rows)],
         }
         slack_marks = marks[0][self.limit_slack]
-        sides = self.circle_sides
+        handles = np.array(list(self.circle_sides.values()), dtype=np.int64)
+        side_marks = marks[1][self.solver.places(handles)]
+        sides = dict(zip(self.circle_sides, side_marks, strict=True))
         self.solver.load(self.model.program)
         self._forget_rows()
         base = carried(
@@ -106,8 +107,8 @@ class Session:
         rows.append(row_marks["limit"][kept][remain])
         columns.append(slack_marks[kept][remain])
         moved = {
-            (t - by, int(np.flatnonzero(assets == a)[0]), k): marks[1][place[handle]]
-            for (t, a, k), handle in sides.items()
+            (t - by, int(np.flatnonzero(assets == a)[0]), k): mark
+            for (t, a, k), mark in sides.items()
             if by <= t < by + problem.steps and a in assets
         }
         self._add_sides(list(moved))
@@ -187,7 +188,7 @@ class Session:
         if self._begun or not every or self.model.program.integer.any():
             return
         self._begun = True
-        rows = np.searchsorted(self.solver.handles, self.tangent_rows)
+        rows = self.solver.places(self.tangent_rows)
         self.solver.set_basis(*standing(self.model, len(self.solver.handles), self._width, rows))
 
     def power_mw(self) -> np.ndarray:

@@ -89,7 +89,7 @@ class Solver:
     def change_sides(self, rows: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> None:
         """Set the sides of the rows with these handles."""
         if rows.size:
-            places = _int(self._places(rows))
+            places = _int(self.places(rows))
             self._highs.changeRowsBounds(
                 rows.size, places, _float(lower, rows.size), _float(upper, rows.size)
             )
@@ -125,7 +125,7 @@ class Solver:
     def delete_rows(self, rows: Sequence[int] | np.ndarray) -> None:
         """Take the rows with these handles out."""
         if len(rows):
-            places = np.sort(self._places(np.asarray(rows)))
+            places = np.sort(self.places(np.asarray(rows)))
             self._highs.deleteRows(len(places), _int(places))
             self._handles = np.delete(self._handles, places)
 
@@ -222,7 +222,7 @@ class Solver:
 
     def duals(self, rows: np.ndarray) -> np.ndarray:
         """Change of the optimum per unit of the side of the rows with these handles."""
-        return np.asarray(self._solution()[2][self._places(rows)])
+        return np.asarray(self._solution()[2][self.places(rows)])
 
     def followed_duals(self, rows: np.ndarray) -> np.ndarray:
         """Change of the cost given to ``follow`` per unit of the side of these rows, (row,).
@@ -230,7 +230,7 @@ class Solver:
         With the basis of the last solve and the integers held; NaN where there is no basis.
         """
         self._solution()
-        return np.asarray(self._followed_duals[self._places(rows)])
+        return np.asarray(self._followed_duals[self.places(rows)])
 
     @property
     def objective(self) -> float:
@@ -250,10 +250,7 @@ class Solver:
     def basis(self) -> tuple[np.ndarray, np.ndarray]:
         """Status of the columns and of the rows in the order of ``handles``, as integers."""
         basis = self._highs.getBasis()
-        return (
-            np.array([int(s) for s in basis.col_status], dtype=np.int8),
-            np.array([int(s) for s in basis.row_status], dtype=np.int8),
-        )
+        return _marks(basis.col_status), _marks(basis.row_status)
 
     def set_basis(self, columns: np.ndarray, rows: np.ndarray) -> None:
         """Begin the next solve there; what does not fit together is completed by HiGHS."""
@@ -268,6 +265,10 @@ class Solver:
     def handles(self) -> np.ndarray:
         """Handles of the rows in the order in which HiGHS holds them."""
         return self._handles
+
+    def places(self, rows: np.ndarray) -> np.ndarray:
+        """Where the rows with these handles stand in ``handles``."""
+        return np.searchsorted(self._handles, rows)  # handles only ever grow
 
     @property
     def highs(self) -> highspy.Highs:
@@ -289,15 +290,17 @@ class Solver:
         state, duals = self._highs.getBasisTransposeSolve(right)
         return np.asarray(duals) if state == highspy.HighsStatus.kOk else np.full(rows, np.nan)
 
-    def _places(self, rows: np.ndarray) -> np.ndarray:
-        return np.searchsorted(self._handles, rows)  # handles only ever grow
-
     def _send_bounds(self, columns: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> None:
         size = columns.size
         self._highs.changeColsBounds(size, _int(columns), _float(lower, size), _float(upper, size))
 
     def _option(self, name: str, value: object) -> None:
         self._highs.setOptionValue(name, value)
+
+
+def _marks(statuses: Sequence[highspy.HighsBasisStatus]) -> np.ndarray:
+    # Straight to the wrapper's own conversion: it is half of what reading a basis costs.
+    return np.fromiter(map(highspy.HighsBasisStatus.__int__, statuses), np.int8, len(statuses))
 
 
 _BASIS = {int(s): s for s in highspy.HighsBasisStatus.__members__.values()}
