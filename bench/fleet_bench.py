@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from optimization import netloop
 from optimization.planner import plan
 from optimization.problem import DispatchProblem
 from optimization.reference import Reference
+from optimization.result import Plan
 from optimization.rolling import Rolling
 from optimization.session import Session
 
@@ -36,9 +37,8 @@ def rows() -> list[dict[str, Any]]:
     netloop.prepare(session, powerflow.run(small.network, small.injections))
     session.solve(time.perf_counter)
     gap = abs(session.solver.objective - judge(session)) / abs(session.solver.objective)
-    rolling = Rolling()
-    rolling.plan(fleet(ROLLED, 0))
-    later = fleet(ROLLED, 1)
+    rolling, now = Rolling(), fleet(ROLLED, 0)
+    later = fleet(ROLLED, 1, _soc_after(now, rolling.plan(now)))
     again_s, again = _timed(lambda: rolling.plan(later))
     cold_s, cold = _timed(lambda: plan(later))
     off = again.planned.total_cny / cold.planned.total_cny - 1.0
@@ -74,8 +74,18 @@ def _pyomo(problem: DispatchProblem) -> Callable[[Session], float]:
     return solve
 
 
-def fleet(devices: int, first: int) -> DispatchProblem:
-    """Half batteries, three tenths PV, the rest shiftable loads; a day from step ``first`` on."""
+def _soc_after(problem: DispatchProblem, made: Plan) -> dict[str, float]:
+    """What the batteries hold after the first step, when they do as planned."""
+    batteries = [e.asset for e in problem.envelopes if e.kind is AssetKind.BATTERY]
+    held = made.schedule["soc"].isel(time=0).sel(asset=batteries)
+    return dict(zip(batteries, held.values.tolist(), strict=True))
+
+
+def fleet(devices: int, first: int, soc: Mapping[str, float] | None = None) -> DispatchProblem:
+    """Half batteries, three tenths PV, the rest shiftable loads; a day from step ``first`` on.
+
+    soc: state of charge of each battery at the beginning; half full where not given.
+    """
     rng = np.random.default_rng(0)
     stores, plants = devices // 2, devices * 3 // 10
     loads = devices - stores - plants
@@ -106,7 +116,7 @@ def fleet(devices: int, first: int) -> DispatchProblem:
             },
             coords={"time": times},
         ),
-        envelopes=tuple(_devices(rng, times, stores, sun, demand)),
+        envelopes=tuple(_devices(rng, times, stores, sun, demand, soc or {})),
         import_cny_per_mwh=np.where(peak, 1150.0, np.where(hour < 7, 330.0, 680.0)) + hour / 10,
         export_cny_per_mwh=np.full(STEPS, 300.0),
         kgco2e_per_mwh=np.full(STEPS, 536.6),
@@ -117,14 +127,20 @@ def fleet(devices: int, first: int) -> DispatchProblem:
 
 
 def _devices(
-    rng: np.random.Generator, times: np.ndarray, stores: int, sun: np.ndarray, demand: np.ndarray
+    rng: np.random.Generator,
+    times: np.ndarray,
+    stores: int,
+    sun: np.ndarray,
+    demand: np.ndarray,
+    soc: Mapping[str, float],
 ) -> list[Envelope]:
     found = []
     for i in range(stores):
         size = {"p_max_mw": rng.uniform(0.02, 0.1), "e_max_mwh": rng.uniform(0.05, 0.3)}
         wear = {"cycle_cost_cny_per_mwh": rng.uniform(20, 90)}
         asset = _asset(AssetKind.BATTERY, "storage", i, **size, **wear)
-        found.append(envelope_of(asset, Conditions(times, DT_H, states={"soc": 0.5})))
+        states = {"soc": soc.get(asset.id, 0.5)}
+        found.append(envelope_of(asset, Conditions(times, DT_H, states=states)))
     for kind, table, power in (
         (AssetKind.PV, "sgen", sun),
         (AssetKind.FLEXIBLE_LOAD, "load", demand),
