@@ -11,12 +11,17 @@ from datetime import datetime
 
 from app import demandcalls
 from app.demandcalls import NewCall
-from app.plankinds import INTRADAY
+from app.plankinds import INTRADAY, WHAT_IF
 from app.wiring import City, wall_now
 from core.accounts import Account, Permission, check
+from core.errors import TooMuchError
+from core.whatif import Changes
 from store import alerts, calls, runs
 
 log = logging.getLogger(__name__)
+
+MOST_WAITING = 5
+"""What-if runs that may wait: each takes the machine as long as a plan that is followed."""
 
 
 class CityActions:
@@ -32,6 +37,24 @@ class CityActions:
         check(account, Permission.DISPATCH_RUN)
         with self._city.database.connection() as connection:
             return runs.request(connection, INTRADAY, account.name, self._now())
+
+    def request_what_if(
+        self, account: Account, changes: Changes, title_en: str, title_zh: str
+    ) -> int:
+        """Ask the scheduler for a run on a copy of the city; the id of the run.
+
+        title_en, title_zh: what is changed, in words. Raises PermissionDeniedError, TooMuchError
+        when enough of them wait.
+        """
+        check(account, Permission.DISPATCH_RUN)
+        told = {"title_en": title_en, "title_zh": title_zh, "asked": changes.stored()}
+        with self._city.database.connection() as connection:
+            newest = runs.recent(connection, MOST_WAITING, [WHAT_IF])
+            if sum(run.state == runs.REQUESTED for run in newest) == MOST_WAITING:
+                raise TooMuchError(f"{MOST_WAITING} what-if runs wait already.")
+            run_id = runs.request(connection, WHAT_IF, account.name, self._now(), {"what_if": told})
+        log.info("what-if run requested", extra={"run": run_id, "account": account.name})
+        return run_id
 
     def approve_plan(self, account: Account, run_id: int, comment: str) -> None:
         """Put a proposed plan into force; the scheduler sends it out within seconds.

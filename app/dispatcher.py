@@ -9,6 +9,7 @@ from functools import cached_property
 
 import xarray as xr
 
+from app.plankeeping import note_failure
 from app.plankinds import DAY_AHEAD, INTRADAY
 from app.planning import Horizon, network_of, run_plan
 from app.settings import Settings
@@ -75,20 +76,13 @@ class Dispatcher:
     def requested(self, now: datetime) -> None:
         """Make the plans that people have asked for, oldest first; each fails for itself."""
         with self._city.database.connection() as connection:
-            asked = runs.take_requested(connection)
+            asked = runs.take_requested(connection, INTRADAY)
         for run in asked:
             try:
                 self._replan(now, requested_by=run.requested_by, run_id=run.id)
             except VerdigridError as error:
                 log.error("requested plan failed", extra={"run": run.id, "reason": str(error)})
-                self._note_failure(run.id, error)
-
-    def _note_failure(self, run_id: int, error: VerdigridError) -> None:
-        """Nobody may wait for a run that failed before it began; one that has ended stays."""
-        with self._city.database.connection() as connection:
-            run = runs.by_id(connection, run_id)
-            if run is not None and run.state == "running":
-                runs.fail(connection, run_id, f"{type(error).__name__}: {error}")
+                note_failure(self._city, run.id, error)
 
     def _replan(self, now: datetime, *, requested_by: str, run_id: int | None) -> None:
         resolution = self._city.site.plan_resolution

@@ -1,4 +1,7 @@
-"""A plan that is done: stored with its set-points, and in force or proposed; one transaction."""
+"""A plan that is done: stored with its set-points, and in force or proposed; one transaction.
+
+And one that was asked for and failed before it began.
+"""
 
 from __future__ import annotations
 
@@ -54,6 +57,14 @@ def keep(
     if asked_for or kind == INTRADAY:
         asked = steering.setpoints(problem, numbers.schedule, parameters, run_id)
         setpoints.prepare(connection, run_id, asked)
+
+
+def note_failure(city: City, run_id: int, error: Exception) -> None:
+    """Nobody may wait for a run that failed before it began; one that has ended stays."""
+    with city.database.connection() as connection:
+        run = runs.by_id(connection, run_id)
+        if run is not None and run.state == "running":
+            runs.fail(connection, run_id, f"{type(error).__name__}: {error}")
 
 
 def with_tariff(schedule: xr.Dataset, problem: DispatchProblem) -> xr.Dataset:

@@ -6,7 +6,7 @@ import logging
 import threading
 from datetime import timedelta
 
-from app import answers
+from app import answers, whatifs
 from app.alertwatch import AlertWatch
 from app.archive import Archive
 from app.bookkeeping import Bookkeeping
@@ -68,6 +68,13 @@ def jobs_of(
             lambda: dispatcher.requested(now()),
             at_least=timedelta(seconds=2),
             lane="heavy",
+        ),
+        Job(
+            "what-if",
+            MINUTE,
+            lambda: whatifs.requested(city),
+            at_least=timedelta(seconds=2),
+            lane="what-if",  # one that takes its time must not hold up a plan that is followed
         ),
         Job(
             "setpoints",

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import csv
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from app.plankeeping import note_failure
 from app.plankinds import INTRADAY, WHAT_IF
-from app.planning import Horizon, Made, run_plan
+from app.planning import Horizon, Made, network_of, run_plan
 from app.wiring import City
-from core.errors import ConfigurationError, StoreError
+from core.errors import ConfigurationError, StoreError, VerdigridError
 from core.findings import Finding
 from core.sites import Asset, AssetKind
 from core.timeaxis import from_datetime64
+from core.whatif import Changes
 from grid import der
 from grid.der import Conditions
 from grid.extension import with_storage
@@ -24,6 +28,8 @@ from grid.outages import with_outages
 from optimization import whatif
 from optimization.problem import DispatchProblem
 from store import runs
+
+log = logging.getLogger(__name__)
 
 HOUR_COLUMN, IMPORT_COLUMN, EXPORT_COLUMN = "hour", "import_cny_per_mwh", "export_cny_per_mwh"
 NEW_BATTERY = "what-if-battery"
@@ -45,6 +51,30 @@ class Outcome:
 
     base: runs.Run
     made: Made
+
+
+def changes_of(network: Network, asked: Changes) -> list[Change]:
+    """What ``asked`` does; raises NetworkError for an element that ``network`` does not have."""
+    found = []
+    if asked.tariff_factor is not None:
+        found.append(tariff_factor(asked.tariff_factor))
+    if asked.carbon_cny_per_tco2e is not None:
+        found.append(carbon(asked.carbon_cny_per_tco2e))
+    if asked.pv_factor is not None:
+        found.append(growth(AssetKind.PV, asked.pv_factor, "PV", "光伏"))
+    if asked.ev_factor is not None:
+        found.append(growth(AssetKind.EV_CHARGER, asked.ev_factor, "EV charging", "电动汽车充电"))
+    if asked.lines or asked.trafos or asked.open_switches or asked.close_switches:
+        found.append(
+            outage(
+                network,
+                lines=asked.lines,
+                trafos=asked.trafos,
+                open_switches=asked.open_switches,
+                close_switches=asked.close_switches,
+            )
+        )
+    return found
 
 
 def tariff_factor(factor: float) -> Change:
@@ -177,13 +207,14 @@ def run(
     changes: Sequence[Change],
     *,
     base_run: int | None = None,
-    requested_by: str = "console",
+    request: runs.Run | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Outcome:
     """Plan the horizon of ``base_run`` (by default of the plan in force) with ``changes``.
 
     Everything that was known when the base was made is known, and nothing more: the two differ by
-    the changes alone. Raises ConfigurationError without a change or a base, StoreError.
+    the changes alone. request: the run that was asked for and will hold the plan; None begins one
+    in the name of the console. Raises ConfigurationError without a change or a base, StoreError.
     """
     if not changes:
         raise ConfigurationError("A what-if run needs something that is different; see --help.")
@@ -200,6 +231,8 @@ def run(
             "title_en": ", ".join(one.text_en for one in changes),
             "title_zh": "，".join(one.text_zh for one in changes),
             "findings": [str(finding) for one in changes for finding in one.findings],
+            # Who asked has named elements as people know them.
+            **_noted(request),
         }
     }
     made = run_plan(
@@ -207,13 +240,41 @@ def run(
         network,
         horizon,
         kind=WHAT_IF,
-        requested_by=requested_by,
+        requested_by=request.requested_by if request else "console",
+        run_id=request.id if request else None,
         progress=progress,
         change=change,
         notes=notes,
         like=base.kind,
     )
     return Outcome(base, made)
+
+
+def requested(city: City) -> None:
+    """Make the what-if runs that people have asked for, oldest first; each fails for itself.
+
+    One is taken at a time: of the others everybody sees that they wait. Nothing here is shared with
+    the plans that devices follow, so that both can be made at once.
+    """
+    while True:
+        with city.database.connection() as connection:
+            taken = runs.take_requested(connection, WHAT_IF, limit=1)
+        if not taken:
+            return
+        (request,) = taken
+        try:
+            asked = Changes.of(_noted(request).get("asked", {}))
+            network = network_of(city)
+            run(city, network, changes_of(network, asked), request=request)
+        except Exception as error:
+            note_failure(city, request.id, error)
+            if not isinstance(error, VerdigridError):
+                raise
+            log.warning("what-if run failed", extra={"run": request.id, "reason": str(error)})
+
+
+def _noted(request: runs.Run | None) -> dict[str, Any]:
+    return dict(request.summary.get("what_if") or {}) if request else {}
 
 
 def _base(city: City, run_id: int | None) -> tuple[runs.Run, Horizon]:

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from core.accounts import Account
+from core.whatif import Changes
 from store.database import Database
 
 
@@ -16,6 +17,11 @@ class Actions(Protocol):
 
     def request_plan(self, account: Account) -> int:
         """Ask for a new plan now; the id of the run that will hold it."""
+
+    def request_what_if(
+        self, account: Account, changes: Changes, title_en: str, title_zh: str
+    ) -> int:
+        """Ask for a run on a copy of the city; its id. StoreError where enough of them wait."""
 
     def approve_plan(self, account: Account, run_id: int, comment: str) -> None:
         """Put a proposed plan into force; StoreError where it does not wait for approval."""

@@ -280,7 +280,7 @@ def _branches(net: pandapowerNet, table: str, et: str, start: str, end: str) -> 
     opened = set(net.switch.element[(net.switch.et == et) & ~net.switch.closed.astype(bool)])
     return pd.DataFrame(
         {
-            "name": elements.name.astype(str),
+            "name": elements.name.astype(str).where(elements.name.notna(), ""),
             "from_bus": elements[start].astype(int),
             "to_bus": elements[end].astype(int),
             "in_service": elements.in_service.astype(bool),

@@ -22,6 +22,7 @@ from store.database import Connection
 from store.frames import frame
 
 _SQL = sqltext.load("runs")
+REQUESTED = "requested"
 FAILED = "failed"
 OPTIMAL = "optimal"
 PROPOSED, REFUSED, LAPSED = "proposed", "refused", "lapsed"
@@ -30,7 +31,7 @@ WITH_NUMBERS = ("optimal", "relaxed")
 """States of runs that are in force: as asked, or with limits opened that nobody could keep. A plan
 that needed approval has it."""
 _GROUNDS = "grounds/"
-_UNFINISHED = ("requested", "running")
+_UNFINISHED = (REQUESTED, "running")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,17 +69,30 @@ class Decision:
     comment: str
 
 
-def request(connection: Connection, kind: str, requested_by: str, city_at: datetime) -> int:
-    """Asks for a run, to be taken by a worker; returns its id."""
-    return _insert(connection, "request", kind, requested_by, city_at)
+def request(
+    connection: Connection,
+    kind: str,
+    requested_by: str,
+    city_at: datetime,
+    summary: Mapping[str, Any] | None = None,
+) -> int:
+    """Asks for a run, to be taken by a worker; returns its id.
+
+    summary: what is asked, as JSON; it stands in the run's summary until ``finish`` puts the result
+    there, and stays where the run fails.
+    """
+    return _insert(connection, "request", kind, requested_by, city_at, summary=Jsonb(summary or {}))
 
 
-def take_requested(connection: Connection, kind: str | None = None) -> list[Run]:
+def take_requested(
+    connection: Connection, kind: str | None = None, limit: int | None = None
+) -> list[Run]:
     """The requested runs (of that kind, or of any), now running, the oldest first.
 
-    Two workers that ask at once never get the same run.
+    limit: how many at most; None for all. Two workers that ask at once never get the same run.
     """
-    rows = connection.execute(_SQL["take_requested"], {"kind": kind}).fetchall()
+    asked = {"kind": kind, "limit": limit}
+    rows = connection.execute(_SQL["take_requested"], asked).fetchall()
     return sorted((Run(*row) for row in rows), key=lambda run: run.id)
 
 
@@ -88,9 +102,14 @@ def start(connection: Connection, kind: str, requested_by: str, city_at: datetim
 
 
 def _insert(
-    connection: Connection, name: str, kind: str, requested_by: str, city_at: datetime
+    connection: Connection,
+    name: str,
+    kind: str,
+    requested_by: str,
+    city_at: datetime,
+    **more: Jsonb,
 ) -> int:
-    row = {"kind": kind, "requested_by": requested_by, "city_at": utc(city_at)}
+    row = {"kind": kind, "requested_by": requested_by, "city_at": utc(city_at), **more}
     inserted = connection.execute(_SQL[name], row).fetchone()
     assert inserted is not None
     return int(inserted[0])
@@ -130,7 +149,7 @@ def finish(
 
 
 def fail(connection: Connection, run_id: int, reason: str) -> None:
-    """Notes that the run failed, and why. Raises StoreError as ``finish`` does."""
+    """Notes that the run failed, and why; what was asked stays. Raises as ``finish`` does."""
     _end(connection, run_id, FAILED, reason=reason)
 
 
@@ -155,7 +174,7 @@ def _end(
     row = {
         "id": run_id,
         "state": state,
-        "summary": summary or Jsonb({}),
+        "summary": summary,
         "reason": reason,
         "layout": layout,
     }

@@ -14,10 +14,10 @@ from app.commands.dispatch import FIGURES
 from app.commands.output import AsJson, emit_json, emit_table
 from app.planning import network_of
 from app.progress import console
-from app.whatifs import Change, Outcome
+from app.whatifs import Outcome
 from app.wiring import load_city, open_database
 from core.errors import ConfigurationError
-from core.sites import AssetKind
+from core.whatif import Changes
 from optimization.result import Status
 
 
@@ -61,22 +61,22 @@ def command(
     The copy knows what the run it starts from knew. Exit code 2 when its plan is not optimal or
     limits stay violated.
     """
-    changes = _changes(tariff_factor, tariff, carbon, pv, ev)
-    more = [whatifs.battery(*_sizes(battery))] if battery else []
+    asked = Changes(
+        tariff_factor=tariff_factor,
+        carbon_cny_per_tco2e=carbon,
+        pv_factor=pv,
+        ev_factor=ev,
+        lines=tuple(line or ()),
+        trafos=tuple(trafo or ()),
+        open_switches=tuple(open_switch or ()),
+        close_switches=tuple(close_switch or ()),
+    )
+    first = [whatifs.tariff_file(tariff)] if tariff else []
+    last = [whatifs.battery(*_sizes(battery))] if battery else []
     with open_database(settings.load()) as database:
         city = load_city(database)
         network = network_of(city)
-        if line or trafo or open_switch or close_switch:
-            changes.append(
-                whatifs.outage(
-                    network,
-                    lines=line or (),
-                    trafos=trafo or (),
-                    open_switches=open_switch or (),
-                    close_switches=close_switch or (),
-                )
-            )
-        changes += more
+        changes = [*first, *whatifs.changes_of(network, asked), *last]
         with console.status("Planning ...") as shown:
             outcome = whatifs.run(
                 city,
@@ -103,27 +103,6 @@ def command(
         _show(outcome, title, [str(f) for change in changes for f in change.findings])
     if plan.status is not Status.OPTIMAL or plan.violations:
         sys.exit(2)
-
-
-def _changes(
-    tariff_factor: float | None,
-    tariff: Path | None,
-    carbon: float | None,
-    pv: float | None,
-    ev: float | None,
-) -> list[Change]:
-    found = []
-    if tariff is not None:
-        found.append(whatifs.tariff_file(tariff))
-    if tariff_factor is not None:
-        found.append(whatifs.tariff_factor(tariff_factor))
-    if carbon is not None:
-        found.append(whatifs.carbon(carbon))
-    if pv is not None:
-        found.append(whatifs.growth(AssetKind.PV, pv, "PV", "光伏"))
-    if ev is not None:
-        found.append(whatifs.growth(AssetKind.EV_CHARGER, ev, "EV charging", "电动汽车充电"))
-    return found
 
 
 def _sizes(text: str) -> tuple[int, float, float]:

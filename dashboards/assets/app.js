@@ -183,6 +183,7 @@
       setTitle: (title) => { if (title) document.title = title; return title; },
       openDialog: (clicks) => Boolean(clicks),
       nothingSelected: (rows) => !(rows && rows.length),
+      whatIfKind: (kind) => [kind !== "outage", kind === "outage"],
       networkNew: (data) => {
         const no = window.dash_clientside.no_update;
         if (!data || !data.labels) return [no, "", no, no, no];

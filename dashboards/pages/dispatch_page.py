@@ -13,7 +13,17 @@ from dash.exceptions import PreventUpdate
 from core.accounts import Account, Permission
 from core.errors import StoreError, TimeError
 from core.timeaxis import local_date, parse
-from dashboards import address, askedcard, blocks, colours, comparison, formats, parts, steeringcard
+from dashboards import (
+    address,
+    askedcard,
+    blocks,
+    colours,
+    comparison,
+    formats,
+    parts,
+    steeringcard,
+    whatifcard,
+)
 from dashboards.facts import CityFacts
 from dashboards.figures import gridmap
 from dashboards.figures import power as figures
@@ -50,7 +60,7 @@ SLOTS: Mapping[str, tuple[Any, str]] = {
     "asset_picker": ("dispatch-asset", "children"),
     "devices": (steeringcard.GRID, "rowData"),
     "asked": (askedcard.SLOT, "children"),
-    "what_ifs": ("dispatch-what-ifs", "children"),
+    "what_ifs": (whatifcard.SLOT, "children"),
     "runs": (GRID, "rowData"),
 }
 REASONS_SHOWN = 12
@@ -102,11 +112,7 @@ def layout(scene: Scene) -> Component:
                         html.Div(id="dispatch-comparison"),
                         note=words("dispatch.comparison_note"),
                     ),
-                    parts.card(
-                        words("dispatch.what_if"),
-                        html.Div(id="dispatch-what-ifs"),
-                        note=words("dispatch.what_if_note"),
-                    ),
+                    whatifcard.card(scene),
                 ],
                 className="columns",
             ),
@@ -251,7 +257,7 @@ def fill(scene: Scene) -> Mapping[str, Any]:
             scene, data.steering, dispatch.reasons(data.plan.run) if data.plan else []
         ),
         "asked": askedcard.rows(scene, data),
-        "what_ifs": _what_ifs(scene, data),
+        "what_ifs": whatifcard.rows(scene, data),
         "runs": [_run_row(scene, run) for run in data.history],
     }
 
@@ -550,38 +556,6 @@ def _opened(scene: Scene, run: runs.Run) -> list[Component]:
     ]
 
 
-def _what_ifs(scene: Scene, data: dispatch.Dispatch) -> Component:
-    words = scene.words
-    if not data.what_ifs:
-        return parts.empty(words("empty.what_if"), words("empty.what_if_how"))
-    rows = []
-    for run in data.what_ifs:
-        base = (
-            dispatch.chosen(scene.connection, comparison.base_of(run)) if scene.connection else None
-        )
-        uncontrolled, planned = dispatch.key_figures(run)
-        against = dispatch.key_figures(base)[1] if base else uncontrolled
-        delta = comparison.difference(against, planned, "total_cny")
-        violations = planned.get("violations")
-        link = dcc.Link(
-            f"#{run.id}",
-            href=scene.view.to(base_run=str(base.id) if base else "", other_run=str(run.id)),
-            className="row-link chosen" if scene.view.other_run == str(run.id) else "row-link",
-            title=words("what_if.compare"),
-        )
-        rows.append(
-            [
-                link if planned else f"#{run.id}",
-                comparison.what(scene, run) or formats.NOTHING,
-                words.maybe(f"runs.state_{run.state}", run.state),
-                formats.signed(delta, 0),
-                formats.number(None if violations is None else float(violations), 0),
-            ]
-        )
-    columns = [words(f"what_if.{c}") for c in ("run", "change", "state", "cost", "violations")]
-    return parts.table(columns, rows, numbers=(3, 4))
-
-
 def _reasons(scene: Scene, plan: dispatch.PlanView | None) -> dict[str, Any]:
     """The reasons of the plan, of all devices or of the one that is chosen."""
     words, facts = scene.words, scene.facts
@@ -651,9 +625,10 @@ def _run_row(scene: Scene, run: Any) -> dict[str, Any]:
 
 
 def register(desk: Desk) -> None:
-    """The buttons that ask for a plan, and that decide on one; the map's slider."""
+    """The buttons that ask for runs, and that decide on a plan; the map's slider."""
     _register_network(desk)
     _register_decision(desk)
+    whatifcard.register(desk)
 
     @guarded(
         desk.app,

@@ -1,13 +1,13 @@
 -- name: request
-INSERT INTO run (kind, state, requested_by, city_at)
-VALUES (%(kind)s, 'requested', %(requested_by)s, %(city_at)s) RETURNING id;
+INSERT INTO run (kind, state, requested_by, city_at, summary)
+VALUES (%(kind)s, 'requested', %(requested_by)s, %(city_at)s, %(summary)s) RETURNING id;
 
 -- name: take_requested
 -- SKIP LOCKED: two workers never take the same run.
 UPDATE run SET state = 'running', started_at = clock_timestamp()
 WHERE id IN (
     SELECT id FROM run WHERE state = 'requested' AND (%(kind)s::text IS NULL OR kind = %(kind)s)
-    ORDER BY id FOR UPDATE SKIP LOCKED
+    ORDER BY id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 )
 RETURNING id, kind, state, requested_by, requested_at, finished_at, city_at, summary, reason;
 
@@ -16,8 +16,9 @@ INSERT INTO run (kind, state, requested_by, city_at, started_at)
 VALUES (%(kind)s, 'running', %(requested_by)s, %(city_at)s, clock_timestamp()) RETURNING id;
 
 -- name: finish
--- Finishing again with the same state is a repetition and allowed; another state is not.
-UPDATE run SET state = %(state)s, summary = %(summary)s, reason = %(reason)s, layout = %(layout)s,
+-- Finishing again with the same state is a repetition and allowed; another state is not. A run that
+-- fails keeps what was asked for.
+UPDATE run SET state = %(state)s, summary = coalesce(%(summary)s, summary), reason = %(reason)s, layout = %(layout)s,
     finished_at = coalesce(finished_at, clock_timestamp())
 WHERE id = %(id)s AND state IN ('requested', 'running', %(state)s);
 

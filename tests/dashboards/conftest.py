@@ -29,6 +29,7 @@ from core.readings import READING_DTYPE, Rejected, batch
 from core.series import Series, SeriesKind
 from core.sites import Asset, AssetKind, Enterprise, Site
 from core.timeaxis import HOUR, QUARTER_HOUR, steps
+from core.whatif import Changes
 from dashboards.application import create
 from dashboards.context import DashContext
 from store import (
@@ -517,6 +518,14 @@ class Served:
         self.asked.append(("plan", account.name))
         with self.database.connection() as connection:
             return runs.request(connection, "intraday", account.name, self.now)
+
+    def request_what_if(
+        self, account: Account, changes: Changes, title_en: str, title_zh: str
+    ) -> int:
+        self.asked.append(("what-if", account.name, changes))
+        told = {"what_if": {"title_en": title_en, "title_zh": title_zh}}
+        with self.database.connection() as connection:
+            return runs.request(connection, "what_if", account.name, self.now, told)
 
     def approve_plan(self, account: Account, run_id: int, comment: str) -> None:
         self.asked.append(("approve", account.name, run_id, comment))

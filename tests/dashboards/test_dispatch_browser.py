@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from core.accounts import Account, Role
 from core.setpoints import Acknowledgement, Answer, Setpoint
 from core.timeaxis import HOUR, QUARTER_HOUR, steps
+from core.whatif import Changes
 from store import calls, runs, setpoints
 
 pytestmark = pytest.mark.browser
@@ -227,6 +228,51 @@ def test_runs_are_compared_and_the_address_says_which(visit: Open) -> None:
     expect(table).to_contain_text("without line 3")
     expect(table).to_contain_text("+3\u2009000")
     assert "What-if" not in page.locator("#dispatch-runs").inner_text()  # nobody follows them
+
+
+def test_a_what_if_run_is_asked_for_by_keyboard_and_stands_in_the_list(
+    visit: Open, desk: Any, artifacts: Path
+) -> None:
+    page = visit()
+    said, card = page.locator("#what-if-said"), page.locator("#dispatch-what-ifs")
+    page.locator("#what-if-try").click()
+    expect(said).to_contain_text("Choose the line or transformer")
+    page.locator("#what-if-element").focus()
+    page.keyboard.type("Line 4")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    page.locator("#what-if-try").press("Enter")
+    expect(said).to_contain_text("is asked for")
+    expect(card).to_contain_text("without Line 4")
+    assert desk.asked[-1] == ("what-if", "li", Changes(lines=(4,)))
+    page.locator("#what-if-kind").click()
+    page.get_by_role("option", name="PV").click()
+    page.get_by_label("By how much").fill("-2000")
+    page.locator("#what-if-try").click()  # before any timer could have sent the number
+    expect(said).to_contain_text("from \u2212100 to 1000")
+    page.get_by_label("By how much").fill("12.5")
+    page.locator("#what-if-try").click()
+    expect(card).to_contain_text("PV +12.5 %")
+    expect(card).to_contain_text("Requested")
+    assert desk.asked[-1] == ("what-if", "li", Changes(pv_factor=1.125))
+    page.locator(".columns", has=card).last.screenshot(path=artifacts / "what_if_en_light.png")
+    with desk.database.connection() as connection:
+        first = runs.take_requested(connection, "what_if", 1)[0]
+        runs.fail(connection, first.id, "NetworkError: The network has no line 4.")
+    expect(card).to_contain_text("The network has no line 4.")
+    phone = visit("lang=zh&theme=dark", 390)
+    expect(phone.locator("#dispatch-what-ifs")).to_contain_text("停运 Line 4")
+    assert phone.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0
+    shown = phone.locator("section", has=phone.locator("#dispatch-what-ifs")).last
+    shown.screenshot(path=artifacts / "what_if_phone_zh_dark.png")
+    runs_left(desk)
+
+
+def runs_left(desk: Any) -> None:
+    """What nobody makes here must not stay asked for."""
+    with desk.database.connection() as connection:
+        for run in runs.take_requested(connection, "what_if"):
+            runs.fail(connection, run.id, "The test is over.")
 
 
 def test_an_operator_approves_with_a_comment_by_keyboard(visit: Open, desk: Any) -> None:

@@ -320,6 +320,27 @@ class TestRuns:
             taken = runs.take_requested(other)
             assert [(run.id, run.state) for run in taken] == [(ids[2], "running")]
 
+    def test_a_worker_takes_no_more_than_it_can_do(self, connection: Connection) -> None:
+        first, second = (runs.request(connection, "a", "web", NOW) for _ in range(2))
+        assert [run.id for run in runs.take_requested(connection, "a", 1)] == [first]
+        assert [run.id for run in runs.take_requested(connection, "a", 1)] == [second]
+        assert runs.take_requested(connection, "a", 1) == []
+
+    def test_what_is_asked_stands_with_the_run_until_its_result_does(
+        self, connection: Connection
+    ) -> None:
+        asked = {"what_if": {"asked": {"lines": [3]}}}
+        failed, done = (runs.request(connection, "a", "li", NOW, asked) for _ in range(2))
+        assert [run.summary for run in runs.take_requested(connection)] == [asked, asked]
+        runs.fail(connection, failed, "There is no line 3.")
+        runs.fail(connection, failed, "There is no line 3.")  # a repetition changes nothing
+        runs.finish(connection, done, "optimal", {"planned": {}})
+        ended = [runs.by_id(connection, number) for number in (failed, done)]
+        assert [run and (run.state, run.summary, run.reason) for run in ended] == [
+            ("failed", asked, "There is no line 3."),
+            ("optimal", {"planned": {}}, ""),
+        ]
+
     @pytest.mark.parametrize(
         "bad", [xr.Dataset({"x": ("bus", [1.0])}), xr.Dataset({"x": (("asset", "time"), [[1.0]])})]
     )
