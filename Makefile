@@ -37,8 +37,10 @@ system: ## Install the system packages the tests use, where that is allowed
 	@sh .ci/system-packages
 
 # Files side by side, one worker a core; more than four would only wait for each other's disks.
+# Files go out in the order of tests/conftest.py: the longest first, not those of most tests.
 test: $(STAMP) system ## Run the whole test suite
-	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile \
+		--no-loadscope-reorder
 
 lint: $(STAMP) ## ruff, mypy, import-linter
 	@$(BIN)/ruff check .

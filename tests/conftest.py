@@ -1,4 +1,4 @@
-"""What all tests share: nothing that a test changes in the process outlives it."""
+"""What all tests share: nothing that a test changes in the process outlives it; who goes first."""
 
 from __future__ import annotations
 
@@ -6,13 +6,42 @@ import logging
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from store import embedded
+from store.embedded import EmbeddedServer
+
 # How long a draw takes never decides a test: the machine may be busy.
 settings.register_profile("calm", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("calm")
+
+LONGEST_FIRST = (
+    "app/test_city_day.py",
+    "dashboards/test_pages_browser.py",
+    "dashboards/test_dispatch_browser.py",
+    "ingest/test_durability.py",
+    "app/unit/test_cli.py",
+    "app/unit/test_dispatcher.py",
+    "grid/test_checks.py",
+    "grid/test_formats.py",
+    "app/unit/test_web.py",
+    "ingest/test_ocpp_server.py",
+    "optimization/test_city_day.py",
+    "sandbox/test_live.py",
+    "optimization/test_margins.py",
+    "optimization/test_reference.py",
+)
+"""Files of more than half a minute: handed out last, one of them keeps a single worker busy."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first. Workers that share the tests by file take them in this order."""
+    here = Path(__file__).parent
+    turn = {here / name: number for number, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: turn.get(item.path, len(turn)))  # stable
 
 
 @pytest.fixture(autouse=True)
@@ -26,6 +55,19 @@ def _logs_as_before() -> Iterator[None]:
     root.handlers[:] = handlers
     for name in root.manager.loggerDict:
         logging.getLogger(name).setLevel(before.get(name, logging.NOTSET))
+
+
+@pytest.fixture(scope="session")
+def start_quick_server() -> Callable[[Path], EmbeddedServer]:
+    """Starts an embedded server that does not wait for the disk: no test pulls its plug."""
+
+    def start(data_dir: Path) -> EmbeddedServer:
+        with pytest.MonkeyPatch.context() as patch:
+            quick = [s for s in embedded.SETTINGS if not s.startswith("fsync=")]
+            patch.setattr(embedded, "SETTINGS", (*quick, "fsync=off"))
+            return EmbeddedServer.start(data_dir)
+
+    return start
 
 
 @pytest.fixture(scope="session")

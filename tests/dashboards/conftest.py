@@ -6,7 +6,7 @@ from __future__ import annotations
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -573,8 +573,10 @@ def serving(database: Database) -> Iterator[Served]:
 
 
 @pytest.fixture(scope="session")
-def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
-    server = EmbeddedServer.start(tmp_path_factory.mktemp("dashboards") / "database")
+def embedded(
+    tmp_path_factory: pytest.TempPathFactory, start_quick_server: Callable[[Path], EmbeddedServer]
+) -> Iterator[EmbeddedServer]:
+    server = start_quick_server(tmp_path_factory.mktemp("dashboards") / "database")
     yield server
     server.stop()
 
@@ -598,15 +600,18 @@ def served(database: Database) -> Iterator[Served]:
         yield running
 
 
+def _new_database(embedded: EmbeddedServer, name: str) -> str:
+    with psycopg.connect(embedded.admin_url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} OWNER verdigrid")
+    return embedded.url.replace("/verdigrid?", f"/{name}?")
+
+
 @pytest.fixture(scope="module")
 def own_city(
     request: pytest.FixtureRequest, embedded: EmbeddedServer, site: Site
 ) -> Iterator[Served]:
     """The same city and pages over a database that only this module changes."""
-    name = request.module.__name__.rpartition(".")[2]
-    with psycopg.connect(embedded.admin_url, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} OWNER verdigrid")
-    url = embedded.url.replace("/verdigrid?", f"/{name}?")
+    url = _new_database(embedded, request.module.__name__.rpartition(".")[2])
     with Database(url, timeout_s=5.0) as opened:
         migrate(opened)
         fill(opened, site)
@@ -631,16 +636,12 @@ def serve_anew(database: Database) -> Iterator[Served]:
 
 
 @pytest.fixture(scope="session")
-def empty_pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def empty_pages(embedded: EmbeddedServer) -> Iterator[Served]:
     """The pages over a database in which no city is described yet."""
-    server = EmbeddedServer.start(tmp_path_factory.mktemp("empty") / "database")
-    try:
-        with Database(server.url) as opened:
-            migrate(opened)
-            with serving(opened) as running:
-                yield running
-    finally:
-        server.stop()
+    with Database(_new_database(embedded, "empty")) as opened:
+        migrate(opened)
+        with serving(opened) as running:
+            yield running
 
 
 @pytest.fixture(scope="session")

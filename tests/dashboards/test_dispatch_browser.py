@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import BrowserContext, Page, expect, sync_playwright
 
 from core.accounts import Account, Role
 from core.setpoints import Acknowledgement, Answer, Setpoint
@@ -25,12 +25,13 @@ NOTHING_TO_ASK = "--no-sandbox --disable-gpu --disable-background-networking --n
 
 
 @pytest.fixture(scope="module")
-def browser(chromium: str) -> Iterator[Browser]:
+def browser(chromium: str) -> Iterator[BrowserContext]:
+    """One visitor for all tests, to whom a script is sent and compiled once."""
     with sync_playwright() as playwright:
         arguments = NOTHING_TO_ASK.split()
         started = playwright.chromium.launch(executable_path=chromium, args=arguments)
         expect.set_options(timeout=PATIENCE_MS)
-        yield started
+        yield started.new_context()
         expect.set_options(timeout=5_000)
         started.close()
 
@@ -93,14 +94,15 @@ Open = Callable[..., Page]
 
 
 @pytest.fixture
-def visit(browser: Browser, desk: Any) -> Iterator[Open]:
+def visit(browser: BrowserContext, desk: Any) -> Iterator[Open]:
     """The desk in a browser, which fails on errors of the page."""
     opened: list[Page] = []
     troubles: list[str] = []
     desk.account = Account("li", Role.OPERATOR)
 
     def start(query: str = "lang=en&theme=light", width: int = 1440) -> Page:
-        page = browser.new_page(viewport={"width": width, "height": 1000})
+        page = browser.new_page()
+        page.set_viewport_size({"width": width, "height": 1000})
         page.on("console", lambda m: troubles.append(m.text) if m.type == "error" else None)
         page.on("pageerror", lambda e: troubles.append(str(e)))
         opened.append(page)

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from urllib.request import urlopen
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import BrowserContext, Page, expect, sync_playwright
 
 from core.accounts import Account, Role
 from store import alerts
@@ -39,10 +39,11 @@ ARGUMENTS = [
 
 
 @pytest.fixture(scope="module")  # while it is open, this thread has a running event loop
-def browser(chromium: str) -> Iterator[Browser]:
+def browser(chromium: str) -> Iterator[BrowserContext]:
+    """One visitor for all tests, to whom a script is sent and compiled once."""
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
-        yield started
+        yield started.new_context()
         started.close()
 
 
@@ -60,8 +61,9 @@ def settled(page: Page) -> None:
 class Visit:
     """A page with its console errors and the hosts that it asked."""
 
-    def __init__(self, browser: Browser, width: int, height: int = 900) -> None:
-        self.page: Page = browser.new_page(viewport={"width": width, "height": height})
+    def __init__(self, browser: BrowserContext, width: int, height: int = 900) -> None:
+        self.page: Page = browser.new_page()
+        self.page.set_viewport_size({"width": width, "height": height})
         self.errors: list[str] = []
         self.hosts: set[str] = set()
         self.page.on("console", lambda m: self.errors.append(m.text) if m.type == "error" else None)
@@ -75,7 +77,9 @@ class Visit:
 
 
 @pytest.fixture
-def visit(browser: Browser) -> Iterator[Any]:
+def visit(browser: BrowserContext) -> Iterator[Any]:
+    """Opens pages that remember nothing of the tests before."""
+    browser.clear_cookies()
     opened: list[Visit] = []
 
     def start(width: int = 1440) -> Visit:
@@ -84,6 +88,8 @@ def visit(browser: Browser) -> Iterator[Any]:
 
     yield start
     for one in opened:
+        if one.page.url.startswith("http"):
+            one.page.evaluate("localStorage.clear()")
         one.page.close()
 
 

@@ -27,7 +27,6 @@ import pytest
 from psycopg.conninfo import make_conninfo
 from psycopg.sql import SQL, Identifier, Literal
 
-from store import embedded
 from store.database import Database
 from store.embedded import EmbeddedServer
 from store.embedded_place import place
@@ -65,14 +64,11 @@ def clear(data_dir: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
-    """An embedded server that does not wait for the disk: no test pulls its plug."""
+def server(
+    tmp_path_factory: pytest.TempPathFactory, start_quick_server: Callable[[Path], EmbeddedServer]
+) -> Iterator[EmbeddedServer]:
     data_dir = tmp_path_factory.mktemp("server") / "data"
-    with pytest.MonkeyPatch.context() as patch:
-        quick = [s for s in embedded.SETTINGS if not s.startswith("fsync=")]
-        patch.setattr(embedded, "SETTINGS", (*quick, "fsync=off"))
-        started = EmbeddedServer.start(data_dir)
-    yield started
+    yield start_quick_server(data_dir)
     clear(data_dir)
 
 

@@ -11,7 +11,7 @@ import sysconfig
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -115,9 +115,7 @@ def served() -> Served:
 
 
 def _clear(data_dir: Path) -> None:
-    """Removes the folder, also where root has placed it outside."""
-    with suppress(Exception):
-        EmbeddedServer.start(data_dir).stop()
+    """Removes the folder of a server that has ended, also where root has placed it outside."""
     shutil.rmtree((data_dir / "cluster").resolve(), ignore_errors=True)
     shutil.rmtree(data_dir, ignore_errors=True)
 
@@ -127,10 +125,12 @@ def _named(url: str, name: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
+def server(
+    tmp_path_factory: pytest.TempPathFactory, start_quick_server: Callable[[Path], EmbeddedServer]
+) -> Iterator[EmbeddedServer]:
     """A server for all tests; a test that stops it starts it again."""
     data_dir = tmp_path_factory.mktemp("server") / "data"
-    started = EmbeddedServer.start(data_dir)
+    started = start_quick_server(data_dir)
     with psycopg.connect(started.admin_url, autocommit=True) as connection:
         connection.execute("ALTER ROLE verdigrid CREATEDB")
         connection.execute("CREATE DATABASE template_city OWNER verdigrid")
