@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,7 +13,7 @@ from app import dispatchwatch
 from app.plankinds import DAY_AHEAD, INTRADAY
 from app.tables import records
 from app.wiring import City
-from core.alerts import Condition, advance
+from core.alerts import AlertSeverity, Condition, advance
 from core.series import SeriesKind
 from core.timeaxis import floor_to, to_datetime64
 from environment import rules
@@ -21,14 +22,16 @@ from store.database import Connection
 
 NEWEST = timedelta(hours=3)
 """An hourly figure older than this says nothing about now."""
+REFUSED = "description-refused"
 NIGHTS = timedelta(days=21)
 
 
 class AlertWatch:
     """The alert rules of a city over what the store knows; used by one thread at a time."""
 
-    def __init__(self, city: City) -> None:
-        self._city = city
+    def __init__(self, city: City, refused: Callable[[], str] = lambda: "") -> None:
+        """refused: why the description saved last is of no use, empty where it is."""
+        self._city, self._refused = city, refused
 
     def check(self, now: datetime) -> None:
         """Open, update and close alerts by what holds at ``now``."""
@@ -38,6 +41,7 @@ class AlertWatch:
                 *self._water(connection, now),
                 *self._grid(connection, now),
                 *self._silent(connection, now),
+                *self._description(),
                 *dispatchwatch.conditions(connection, self._city, now),
             ]
             changed = advance(alerts.active(connection), conditions, now)
@@ -112,6 +116,24 @@ class AlertWatch:
             {str(asset): pd.Timedelta(length).to_pytimedelta() for asset, length in step.items()},
             now=now,
         )
+
+    def _description(self) -> list[Condition]:
+        """That the city was described anew in a way that nobody can work by."""
+        reason = self._refused()
+        if not reason:
+            return []
+        return [
+            Condition(
+                REFUSED,
+                "city",
+                AlertSeverity.WARNING,
+                1.0,
+                "1",
+                "The description saved last cannot be used, the one before stays in force: "
+                f"{reason}",
+                f"最近保存的城市描述无法使用，此前的描述继续有效：{reason}",
+            )
+        ]
 
     def _short(self, subject: str) -> str:
         """A subject without the site in front, as people call it."""

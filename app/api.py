@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from fastapi import APIRouter
@@ -15,15 +16,16 @@ from core.accounts import Permission, check
 from store import indices
 
 
-def api_router(city: City) -> APIRouter:
-    """GET /api/v1/..."""
+def api_router(known: Callable[[], City]) -> APIRouter:
+    """GET /api/v1/... known: the city as it is described now."""
+    city = known()  # its database and its clock stay
     router = APIRouter(prefix="/api/v1")
 
     @router.get("/status", tags=["city"])
     def status() -> dict[str, Any]:
         """What is there and how fresh it is."""
         check(current_account(), Permission.OVERVIEW_READ)
-        return state(city)
+        return state(known())
 
     @router.get("/air", tags=["environment"])
     def air() -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -38,8 +39,12 @@ class Wish(BaseModel):
     comment: str = Field(default="", max_length=LONGEST_COMMENT)
 
 
-def dispatch_router(city: City) -> APIRouter:
-    """The routes /api/v1/plans, /api/v1/calls and /api/v1/setpoints."""
+def dispatch_router(known: Callable[[], City]) -> APIRouter:
+    """The routes /api/v1/plans, /api/v1/calls and /api/v1/setpoints.
+
+    known: the city as it is described now.
+    """
+    city = known()  # its database and its clock stay
     router = APIRouter(prefix="/api/v1", tags=["dispatch"])
     actions = CityActions(city)
 
@@ -110,7 +115,7 @@ def dispatch_router(city: City) -> APIRouter:
     def newest_setpoints() -> list[dict[str, Any]]:
         """The newest set-point of each device, what it asks now, and what the device answered."""
         check(current_account(), Permission.DISPATCH_READ)
-        now, patience = city.now(), dispatchwatch.patience(city)
+        now, patience = city.now(), dispatchwatch.patience(known())
         with city.database.connection() as connection:
             found = setpoints.newest(connection)
         return [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from fastapi import APIRouter
@@ -52,8 +53,8 @@ def state(city: City) -> dict[str, Any]:
     }
 
 
-def health_router(city: City) -> APIRouter:
-    """GET /healthz and /readyz."""
+def health_router(known: Callable[[], City]) -> APIRouter:
+    """GET /healthz and /readyz. known: the city as it is described now."""
     router = APIRouter(tags=["health"])
 
     @router.get("/healthz")
@@ -65,7 +66,7 @@ def health_router(city: City) -> APIRouter:
     def ready() -> Response:
         """The database answers with the schema of this version; 503 and a sentence otherwise."""
         try:
-            found = state(city)
+            found = state(known())
         except StoreError as error:
             return JSONResponse({"status": "unavailable", "reason": str(error)}, 503)
         if not found["schema_up_to_date"]:

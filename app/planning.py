@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from app import asked, askedsummary, keys, outside, risk, stays
+from app import asked, askedsummary, keys, outside, risk, riskchoice, stays
 from app.plankeeping import keep
 from app.plankinds import DAY_AHEAD, INTRADAY, WHOLE_DAY
 from app.tariffs import import_price, number
@@ -155,7 +155,7 @@ def assemble(
             "sgen": [a.element_index for a in sgens],
         },
     )
-    region = str(site.parameters.get("factor_region", ""))
+    region = str(site.parameters.get("factor_region", factorset.NATIONAL))
     factor = factorset.load().grid_factor(region, horizon.start).factor
     intensity = convert(float(factor.value), factor.unit, "kgCO2e/MWh")
     problem = DispatchProblem(
@@ -328,7 +328,7 @@ def run_plan(
     kind: str,
     requested_by: str,
     run_id: int | None = None,
-    taking: risk.Risk | None = None,
+    taking: riskchoice.Risk | None = None,
     progress: Callable[[str], None] | None = None,
     change: Callable[[DispatchProblem], DispatchProblem] | None = None,
     planner: risk.Planner = solve_plan,
@@ -353,8 +353,8 @@ def run_plan(
         if change is not None:
             problem = change(problem)
         with city.database.connection() as connection:
-            taking = risk.of_city(city.site.parameters) if taking is None else taking
-            certain = taking.kind is risk.RiskKind.NONE
+            taking = riskchoice.of_city(city.site.parameters) if taking is None else taking
+            certain = taking.kind is riskchoice.RiskKind.NONE
             ahead = None if certain else risk.outlook(connection, city, horizon.known_at, problem)
         seed = int(horizon.known_at.timestamp())
         made = risk.plan(

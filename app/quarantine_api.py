@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -36,8 +37,9 @@ class Wanted(BaseModel):
     until: str | None = None
 
 
-def quarantine_router(city: City) -> APIRouter:
-    """The routes below /api/v1/quarantine."""
+def quarantine_router(known: Callable[[], City]) -> APIRouter:
+    """The routes below /api/v1/quarantine. known: the city as it is described now."""
+    city = known()  # its database and its clock stay
     router = APIRouter(prefix="/api/v1/quarantine")
 
     @router.get("", tags=["data"])
@@ -61,7 +63,7 @@ def quarantine_router(city: City) -> APIRouter:
         """Read letters once more, up to 5,000: how many are in, how many still cannot be read."""
         check(current_account(), Permission.QUARANTINE_MEND)
         require_same_origin(request)
-        return asdict(replay_held(city, _filter(wanted), most=MOST_AT_ONCE))
+        return asdict(replay_held(known(), _filter(wanted), most=MOST_AT_ONCE))
 
     return router
 

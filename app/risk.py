@@ -1,28 +1,18 @@
-"""How a plan takes forecast errors into account: the city's choice, the quantiles, the result.
-
-Site.parameters may hold
-- risk: ``none`` (plan on the medians), ``expected`` (least expected bill, for what the exchange may
-  turn out to be), ``margin`` (limits held further inside) or ``cvar`` (several scenarios, with a
-  price on the dear ones)
-- risk_level: the probability with which limits hold (margin), or where the tail begins (cvar)
-- risk_scenarios: how many scenarios stand for all (cvar)
-"""
+"""How a plan takes forecast errors into account: the quantiles, the plan, what is told of both."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
-from enum import StrEnum
 from typing import Any
 
 import numpy as np
 
 from app import keys
 from app.plankinds import INTRADAY
-from app.tariffs import number
+from app.riskchoice import DRAWN, Risk, RiskKind
 from app.wiring import City
-from core.errors import ConfigurationError
 from core.sites import Asset, AssetKind
 from core.timeaxis import floor_to, from_datetime64, to_datetime64
 from grid.powerflow import values
@@ -43,56 +33,12 @@ from store.database import Connection
 Planner = Callable[..., Plan]
 """optimization.planner.plan, or what can be called like it."""
 
-LEVEL, SCENARIOS = 0.9, 6
-DRAWN, JUDGED = 200, 30
-"""Scenarios drawn to be reduced, and those a plan is judged by."""
+JUDGED = 30
+"""Scenarios that a plan is judged by."""
 INTRADAY_HOURS = 1.0
 """What of an intraday plan is decided now; the rest is planned again before it comes."""
 ROOM = 1.25
 """Highest power thought possible, in units of the highest quantile, where no size is known."""
-
-
-class RiskKind(StrEnum):
-    """How forecast errors count."""
-
-    NONE = "none"
-    EXPECTED = "expected"
-    MARGIN = "margin"
-    CVAR = "cvar"
-
-
-@dataclass(frozen=True, slots=True)
-class Risk:
-    """kind, and its numbers. Raises ConfigurationError for numbers out of range."""
-
-    kind: RiskKind = RiskKind.NONE
-    level: float = LEVEL
-    scenarios: int = SCENARIOS
-
-    def __post_init__(self) -> None:
-        if not 0.5 <= self.level < 1:
-            raise ConfigurationError("The level of risk must lie within 0.5..1, 1 left out.")
-        if not 1 <= self.scenarios <= DRAWN:
-            raise ConfigurationError(f"A plan takes 1 to {DRAWN} scenarios.")
-
-
-def chosen(name: str, level: float | None = None, scenarios: int | None = None) -> Risk:
-    """The risk called ``name``; raises ConfigurationError where there is none."""
-    try:
-        kind = RiskKind(name)
-    except ValueError as error:
-        ways = ", ".join(RiskKind)
-        raise ConfigurationError(f"{name!r} is no way to count risk; there are {ways}.") from error
-    return Risk(
-        kind, LEVEL if level is None else level, SCENARIOS if scenarios is None else scenarios
-    )
-
-
-def of_city(parameters: Mapping[str, Any]) -> Risk:
-    """What the city's parameters ask for; the plain plan where they are silent."""
-    level = number(parameters, "risk_level") if "risk_level" in parameters else None
-    many = int(number(parameters, "risk_scenarios")) if "risk_scenarios" in parameters else None
-    return chosen(str(parameters.get("risk", RiskKind.NONE)), level, many)
 
 
 def outlook(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from datetime import timedelta
 
 from app import answers, whatifs
@@ -11,11 +12,12 @@ from app.alertwatch import AlertWatch
 from app.archive import Archive
 from app.bookkeeping import Bookkeeping
 from app.dispatcher import Dispatcher
+from app.following import Following
 from app.foresight import Foresight
 from app.housekeeping import Housekeeping
 from app.registers import Registers
 from app.rhythm import REPLAN
-from app.scheduler import Job
+from app.scheduler import Agenda, Job
 from app.scheduler import run as run_scheduler
 from app.settings import Settings
 from app.wiring import City
@@ -127,18 +129,20 @@ def jobs_of(
     ]
 
 
-def run(settings: Settings, city: City, stop: threading.Event) -> None:
-    """Run the city's jobs until ``stop`` is set."""
+def agenda_of(settings: Settings, city: City, refused: Callable[[], str]) -> Agenda:
+    """What the scheduler does for a city.
+
+    refused: why the description saved last is of no use, empty where it is.
+    """
     foresight = Foresight(city)
     dispatcher = Dispatcher(city, settings)
     books = Bookkeeping(city)
-    watch = AlertWatch(city)
+    watch = AlertWatch(city, refused)
     keeping = Housekeeping(city)
     archive = Archive(city)
     if not dispatcher.has_grid:
         log.info(
-            "the city has no grid, and so no plans; `site load FILE --network GRID` brings one, "
-            "which counts from the next start"
+            "the city has no grid, and so no plans; `site load FILE --network GRID` brings one"
         )
 
     def first() -> None:
@@ -152,12 +156,31 @@ def run(settings: Settings, city: City, stop: threading.Event) -> None:
         dispatcher.first(city.now())
         watch.check(city.now())
 
-    run_scheduler(
-        jobs_of(city, foresight, dispatcher, books, watch, keeping, Registers(city), archive),
-        city.clock,
-        city.database,
-        stop,
-        on_start=first,
-        around=lambda: answers.listening(settings, city),
+    def anew() -> None:
+        """What is changed by another description: what is expected, and what is asked."""
+        foresight.hourly(city.now())
+        if dispatcher.has_grid:
+            dispatcher.intraday(city.now(), requested_by="description")
+
+    registers = Registers(city)
+    return Agenda(
+        jobs_of(city, foresight, dispatcher, books, watch, keeping, registers, archive),
+        first,
+        anew,
     )
-    keeping.beat(city.now())
+
+
+def run(settings: Settings, city: City, stop: threading.Event) -> None:
+    """Run the city's jobs until ``stop`` is set, by the newest description that is of use."""
+    following: Following[Agenda] = Following(
+        city, lambda known: agenda_of(settings, known, lambda: following.refused)
+    )
+    with following.looking():
+        run_scheduler(
+            lambda: following.held,
+            city.clock,
+            city.database,
+            stop,
+            around=lambda: answers.listening(settings, city),
+        )
+    Housekeeping(city).beat(city.now())

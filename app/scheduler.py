@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Literal, get_args
 
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
@@ -28,6 +29,8 @@ from store.database import Database
 
 log = logging.getLogger(__name__)
 
+Lane = Literal["light", "heavy", "watch", "books", "archive"]
+HEAVY: Lane = "heavy"
 LOCK_NAME = "verdigrid-scheduler"
 
 
@@ -44,7 +47,7 @@ class Job:
     work: Callable[[], None]
     offset: timedelta = timedelta(0)
     at_least: timedelta = FASTEST
-    lane: str = "light"
+    lane: Lane = "light"
 
 
 def trigger(job: Job, clock: CityClock, now: datetime) -> IntervalTrigger:
@@ -55,33 +58,47 @@ def trigger(job: Job, clock: CityClock, now: datetime) -> IntervalTrigger:
     return IntervalTrigger(seconds=interval.total_seconds(), start_date=clock.wall(first_city))
 
 
-def guarded(job: Job) -> Callable[[], None]:
-    """``job.work`` whose failure is logged with the job's name and never ends the scheduler."""
+def guarded(name: str, work: Callable[[], None]) -> Callable[[], None]:
+    """``work`` whose failure is logged with its name and never ends the scheduler."""
 
-    def work() -> None:
+    def run_it() -> None:
         try:
-            job.work()
+            work()
         except StoreError as error:
-            log.warning("job waits for the database", extra={"job": job.id, "reason": str(error)})
+            log.warning("job waits for the database", extra={"job": name, "reason": str(error)})
         except VerdigridError as error:
-            log.error("job failed", extra={"job": job.id, "reason": str(error)})
+            log.error("job failed", extra={"job": name, "reason": str(error)})
         except Exception:
-            log.exception("job failed", extra={"job": job.id})
+            log.exception("job failed", extra={"job": name})
 
-    return work
+    return run_it
+
+
+@dataclass(frozen=True, slots=True)
+class Agenda:
+    """What a scheduler runs: jobs, and what is done once.
+
+        first: before the jobs, when the scheduler starts. anew: in the heavy lane, when this agenda
+    takes the place of another.
+    """
+
+    jobs: Sequence[Job]
+    first: Callable[[], None] | None = None
+    anew: Callable[[], None] | None = None
 
 
 def run(
-    jobs: list[Job],
+    agenda: Callable[[], Agenda],
     clock: CityClock,
     database: Database,
     stop: threading.Event,
     *,
-    on_start: Callable[[], None] | None = None,
     around: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> None:
-    """Hold the lock, run ``on_start`` once and then the jobs until ``stop`` is set.
+    """Hold the lock and run the jobs until ``stop`` is set.
 
+    agenda: asked each second; another object than before takes its place. A job under way ends by
+    the agenda it began by, and its lane waits for it.
     around: entered while the lock is held, for what only one process of all may do.
     """
     while not stop.is_set():
@@ -92,38 +109,54 @@ def run(
                     stop.wait(5.0)
                     continue
                 with around():
-                    _serve(jobs, clock, stop, lock, on_start)
+                    _serve(agenda, clock, stop, lock)
         except StoreError as error:
             log.warning("scheduler waits for the database", extra={"reason": str(error)})
             stop.wait(2.0)
 
 
 def _serve(
-    jobs: list[Job],
+    agenda: Callable[[], Agenda],
     clock: CityClock,
     stop: threading.Event,
     lock: locks.Held,
-    on_start: Callable[[], None] | None,
 ) -> None:
     """Run the jobs while the lock is ours: losing the connection means losing the lock."""
-    if on_start:
-        guarded(Job("start", timedelta(days=1), on_start))()
-    lanes = {job.lane for job in jobs}
+    in_force = agenda()
+    if in_force.first:
+        guarded("start", in_force.first)()
     scheduler = BackgroundScheduler(
         timezone="UTC",
-        executors={lane: ThreadPoolExecutor(1) for lane in lanes | {"default"}},
+        executors={lane: ThreadPoolExecutor(1) for lane in ("default", *get_args(Lane))},
         job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
     )
-    for job in jobs:
-        scheduler.add_job(
-            guarded(job), trigger(job, clock, wall_now()), id=job.id, executor=job.lane
-        )
+    _add(scheduler, in_force.jobs, clock)
     scheduler.start()
-    log.info("scheduler runs", extra={"jobs": [job.id for job in jobs]})
+    log.info("scheduler runs", extra={"jobs": [job.id for job in in_force.jobs]})
     try:
         while not stop.wait(1.0):
             lock.check()
+            newest = agenda()
+            if newest is not in_force:
+                for gone in {j.id for j in in_force.jobs} - {j.id for j in newest.jobs}:
+                    scheduler.remove_job(gone)
+                in_force = newest
+                _add(scheduler, in_force.jobs, clock)
+                if in_force.anew:
+                    scheduler.add_job(guarded("anew", in_force.anew), executor=HEAVY)
     finally:
         # A job under way cannot be interrupted. After a lost lock the next start must not meet it;
         # when the process ends, nobody waits for it.
         scheduler.shutdown(wait=not stop.is_set())
+
+
+def _add(scheduler: BackgroundScheduler, jobs: Sequence[Job], clock: CityClock) -> None:
+    """Have the scheduler run these jobs, in place of those with the same ids."""
+    for job in jobs:
+        scheduler.add_job(
+            guarded(job.id, job.work),
+            trigger(job, clock, wall_now()),
+            id=job.id,
+            executor=job.lane,
+            replace_existing=True,
+        )

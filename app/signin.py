@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Callable
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -98,14 +99,14 @@ def _page(language: str, target: str, *, demo: bool, wrong: bool) -> str:
     )
 
 
-def signin_router(city: City, limits: SessionLimits) -> APIRouter:
-    """GET and POST /signin, GET and POST /signout."""
+def signin_router(known: Callable[[], City], limits: SessionLimits) -> APIRouter:
+    """GET and POST /signin, GET and POST /signout. known: the city as it is described now."""
     router = APIRouter(include_in_schema=False)
 
     @router.get("/signin")
     def ask(lang: str = "en", next: str = "/app/") -> Response:
         language = lang if lang in TEXTS else "en"
-        page = _page(language, _safe_next(next), demo=city.site.simulated, wrong=False)
+        page = _page(language, _safe_next(next), demo=known().site.simulated, wrong=False)
         return HTMLResponse(page)
 
     @router.post("/signin")
@@ -118,9 +119,9 @@ def signin_router(city: City, limits: SessionLimits) -> APIRouter:
     ) -> Response:
         language = lang if lang in TEXTS else "en"
         target = _safe_next(next)
-        token = sign_in(city.database, name, password, now=wall_now(), limits=limits)
+        token = sign_in(known().database, name, password, now=wall_now(), limits=limits)
         if token is None:
-            page = _page(language, target, demo=city.site.simulated, wrong=True)
+            page = _page(language, target, demo=known().site.simulated, wrong=True)
             return HTMLResponse(page, 401)
         response = RedirectResponse(quote(target, safe="/?&=%:+,;.-_~"), 303)
         response.set_cookie(
@@ -137,7 +138,7 @@ def signin_router(city: City, limits: SessionLimits) -> APIRouter:
     def leave(request: Request) -> Response:
         token = request.cookies.get(COOKIE, "")
         if token:
-            sign_out(city.database, token)
+            sign_out(known().database, token)
         response = RedirectResponse("/app/", 303)
         response.delete_cookie(COOKIE)
         return response

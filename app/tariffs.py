@@ -18,6 +18,18 @@ import pandas as pd
 
 from core.errors import ConfigurationError
 
+PRICES = ("import_cny_per_mwh_by_hour", "export_cny_per_mwh", "carbon_cny_per_tco2e")
+"""Who gives one of them gives a tariff, and then it has to be whole."""
+
+
+def check(parameters: Mapping[str, Any]) -> None:
+    """Raises ConfigurationError for a tariff that no plan can be made by; none at all may be."""
+    if not any(name in parameters for name in PRICES):
+        return
+    import_price(parameters, np.array(["2026-01-01"], dtype="datetime64[ns]"), "UTC")
+    for name in (*PRICES[1:], "import_limit_mw", "export_limit_mw", "max_loading_percent"):
+        number(parameters, name)
+
 
 def number(parameters: Mapping[str, Any], name: str) -> float:
     """The number called ``name``; raises ConfigurationError when it is missing or none."""

@@ -19,6 +19,7 @@ from app.api import api_router
 from app.auth import SessionLimits, current_account
 from app.chargingroutes import charging_router
 from app.dispatchroutes import dispatch_router
+from app.following import Following
 from app.headers import SECURITY_HEADERS, SIMULATED_HEADERS, AnswerHeaders
 from app.health import health_router
 from app.ingest_api import ingest_router
@@ -55,10 +56,15 @@ WENT_WRONG = "Something went wrong; the log says what."
 def create_app(settings: Settings, city: City) -> FastAPI:
     """The whole application over an open city."""
     limits = SessionLimits.of(settings)
+    following = Following(city, lambda described: described)
+
+    def known() -> City:
+        return following.held
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        yield
+        with following.looking():
+            yield
         city.database.close()
 
     # The interactive documentation pages of FastAPI load from another host; the document stays.
@@ -70,17 +76,20 @@ def create_app(settings: Settings, city: City) -> FastAPI:
         redoc_url=None,
         lifespan=lifespan,
     )
-    headers = SECURITY_HEADERS | (SIMULATED_HEADERS if city.site.simulated else {})
+
+    def headers() -> dict[str, str]:
+        return SECURITY_HEADERS | (SIMULATED_HEADERS if known().site.simulated else {})
+
     # The last one stands in front: the gate's own refusals get the headers too.
     server.add_middleware(AccountGate, database=city.database, limits=limits)
     server.add_middleware(AnswerHeaders, headers=headers)
-    server.include_router(health_router(city))
-    server.include_router(signin_router(city, limits))
-    server.include_router(api_router(city))
-    server.include_router(dispatch_router(city))
+    server.include_router(health_router(known))
+    server.include_router(signin_router(known, limits))
+    server.include_router(api_router(known))
+    server.include_router(dispatch_router(known))
     server.include_router(charging_router(city))
     server.include_router(ingest_router(city))
-    server.include_router(quarantine_router(city))
+    server.include_router(quarantine_router(known))
 
     @server.get("/", include_in_schema=False)
     def root() -> Response:
@@ -108,7 +117,7 @@ def create_app(settings: Settings, city: City) -> FastAPI:
     @server.exception_handler(Exception)
     def unexpected(_: Request, __: Exception) -> Response:
         # Starlette answers this one outside of every middleware, so it brings its own headers.
-        return JSONResponse({"error": WENT_WRONG}, 500, headers)
+        return JSONResponse({"error": WENT_WRONG}, 500, headers())
 
     create_dash(
         server,
@@ -116,6 +125,7 @@ def create_app(settings: Settings, city: City) -> FastAPI:
             database=city.database,
             now=city.now,
             current_account=current_account,
+            site=lambda: known().site,
             actions=CityActions(city),
             pace=city.clock.pace,
             plan_late=lambda parameters: plan_late(parameters, city.clock.pace),

@@ -102,7 +102,7 @@ class City:
     """What jobs, pages and commands work with.
 
     revision: of the description in the database; whoever works for long compares it with
-    ``sites.revision``.
+    ``sites.revision``, as app/following.py and app/receiving.py do.
     """
 
     database: Database

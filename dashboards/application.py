@@ -51,7 +51,7 @@ def create(server: FastAPI, context: DashContext) -> Dash:
     )
     dash_app.layout = shell.skeleton()
     found = pages.find()
-    facts, shelf = FactsSource(context.database), PlanShelf()
+    facts, shelf = FactsSource(context.site), PlanShelf()
     _route(dash_app, context, facts, shelf, found)
     for page in found:
         page.register(Desk(dash_app, context))
@@ -118,7 +118,7 @@ def _body(
     """The page with its slots filled, the header's values, and whether the store failed."""
     try:
         with context.database.connection() as connection:
-            known = facts.get(connection)
+            known = facts.get()
             now = context.now()
             header = dict(zip(live.HEADER, shell.header_values(known, now, text), strict=True))
             if page is None:

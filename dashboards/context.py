@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from core.accounts import Account
 from core.whatif import Changes
+from core.sites import Site
 from store.database import Database
 
 
@@ -38,6 +39,7 @@ class DashContext:
     """The surroundings of every page.
 
     now: city time, aware. current_account: the account of the request being answered.
+    site: the description in force, the same object until another one is; None while there is none.
     pace: city seconds per wall second, 1 for a real city. plan_late: by the parameters of a site
     the age from which on a plan should have had a follower; raises ConfigurationError.
     """
@@ -45,6 +47,7 @@ class DashContext:
     database: Database
     now: Callable[[], datetime]
     current_account: Callable[[], Account]
+    site: Callable[[], Site | None]
     actions: Actions
     pace: float = 1.0
     plan_late: Callable[[Mapping[str, Any]], timedelta] = lambda _: timedelta(minutes=45)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -15,10 +14,6 @@ import pandas as pd
 from core.sites import Asset, AssetKind, Enterprise, Site
 from core.timeaxis import zone
 from grid import network as network_model
-from store import sites
-from store.database import Connection, Database
-
-LIFETIME_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,24 +116,20 @@ def _branches(
 
 
 class FactsSource:
-    """Reads the city's facts from the store at most once a minute, for all threads."""
+    """The facts of the city's description in force, made once for each, for all threads."""
 
-    def __init__(self, database: Database, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._database = database
-        self._monotonic = monotonic
+    def __init__(self, site: Callable[[], Site | None]) -> None:
+        """site: the description in force, the same object until another one is."""
+        self._site = site
         self._lock = threading.Lock()
-        self._read_at = float("-inf")
         self._facts: CityFacts | None = None
 
-    def get(self, connection: Connection) -> CityFacts | None:
+    def get(self) -> CityFacts | None:
         """The city's facts, None while no city is described yet."""
+        site = self._site()
+        if site is None:
+            return None
         with self._lock:
-            age_s = self._monotonic() - self._read_at
-            if self._facts is None or age_s > LIFETIME_S:
-                site = sites.load(connection)
-                if site is None:
-                    return None
-                if self._facts is None or site != self._facts.site:
-                    self._facts = describe(site)
-                self._read_at = self._monotonic()
+            if self._facts is None or self._facts.site is not site:
+                self._facts = describe(site)
             return self._facts

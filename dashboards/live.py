@@ -104,7 +104,7 @@ def register(
         text = words(view.language)
         try:
             with context.database.connection() as connection:
-                known = facts.get(connection)
+                known = facts.get()
                 now = context.now()
                 header = shell.header_values(known, now, text)
                 late = late_after(context, known)

@@ -18,7 +18,7 @@ from app.commands.output import AsJson, emit_json, emit_table
 from app.plankinds import WHOLE_DAY
 from app.planning import Horizon, network_of, run_plan
 from app.progress import console
-from app.risk import Risk, chosen, of_city
+from app.riskchoice import Risk, chosen, of_city
 from app.wiring import City, load_city, open_database
 from core.errors import ConfigurationError
 from core.timeaxis import from_datetime64, local_date, local_day, zone

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from app import asked, keys, settings
+from app import keys, settings, usable
 from app.auth import close_demo_accounts
 from app.commands.output import AsJson, emit_json, emit_table
 from app.progress import console
@@ -37,8 +37,8 @@ def load(
 ) -> None:
     """Describe the city of this database, in place of its earlier description.
 
-    It is checked first; what cannot be used is named, and nothing is changed. Receivers that run
-    take it up within seconds.
+    It is checked first; what cannot be used is named, and nothing is changed. Whatever runs
+    takes it up within seconds.
     """
     network_json = _read(network) if network else ""
     findings = []
@@ -47,13 +47,13 @@ def load(
         findings = grid_network.check(grid_network.read(network_json))
     site = from_tree(_parse(file), network_json)
     description.check(site)
-    asked.check(site)
     grave = errors(findings)
     if not grave:
         with open_database(settings.load()) as database:
             with database.connection() as connection:
                 if network is None:  # a new profile is no new grid
                     site = replace(site, network_json=sites.network(connection, site.id))
+                usable.check(site)
                 sites.save(connection, site)
                 series.register(connection, [*site.series, *keys.total_series(site)])
                 behind = devices.behind(connection, site.profiles)

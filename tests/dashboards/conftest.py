@@ -548,7 +548,11 @@ def serving(database: Database) -> Iterator[Served]:
     """The pages over ``database`` on a free port of this machine, in a thread."""
     server = FastAPI()
     served = Served("", None, database)
-    context = DashContext(database, lambda: served.now, lambda: served.account, served, 60.0)
+    with database.connection() as connection:
+        site = sites.load(connection)
+    context = DashContext(
+        database, lambda: served.now, lambda: served.account, lambda: site, served, 60.0
+    )
 
     @server.get("/api/{rest:path}")
     def unknown(rest: str) -> Any:

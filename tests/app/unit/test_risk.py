@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from app import risk
+from app import risk, riskchoice
 from app.planning import Horizon, assemble, network_of, run_plan
-from app.risk import Risk, RiskKind
+from app.riskchoice import Risk, RiskKind
 from app.wiring import City
 from core.errors import ConfigurationError
 from core.timeaxis import DAY, HOUR, QUARTER_HOUR, steps
@@ -164,5 +164,5 @@ def test_the_city_says_how_its_plans_are_made(tight: City, now: datetime) -> Non
 )
 def test_what_cannot_be_asked_for_is_refused_by_name(parameters, said) -> None:
     with pytest.raises(ConfigurationError, match=said):
-        risk.of_city(parameters)
-    assert risk.of_city({}) == Risk(RiskKind.NONE)
+        riskchoice.of_city(parameters)
+    assert riskchoice.of_city({}) == Risk(RiskKind.NONE)

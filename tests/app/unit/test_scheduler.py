@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.rhythm import FASTEST
-from app.scheduler import Job, run, trigger
+from app.scheduler import Agenda, Job, run, trigger
 from app.wiring import wall_now
 from core.clock import CityClock
 from core.errors import ConfigurationError
@@ -66,7 +66,7 @@ def test_jobs_of_a_fast_city_keep_a_rest() -> None:
 SCHEDULER = """
 import os, sys, threading
 from datetime import timedelta
-from app.scheduler import Job, run
+from app.scheduler import Agenda, Job, run
 from app.wiring import wall_now
 from core.clock import CityClock
 from store.database import Database
@@ -78,8 +78,8 @@ def note():
 moment = timedelta(milliseconds=100)
 now = wall_now()
 print("up", flush=True)
-run([Job("note", moment, note, at_least=moment)], CityClock(now, now), Database(sys.argv[1]),
-    threading.Event())
+agenda = Agenda([Job("note", moment, note, at_least=moment)])
+run(lambda: agenda, CityClock(now, now), Database(sys.argv[1]), threading.Event())
 """
 
 
@@ -116,17 +116,13 @@ MOMENT = timedelta(milliseconds=50)
 
 
 @pytest.fixture
-def serve(database: Database) -> Serve:
-    """A context in which a scheduler runs the given jobs."""
+def serve_by(database: Database) -> Serve:
+    """A context in which a scheduler runs the agenda in force."""
 
     @contextmanager
-    def running(*jobs: Job, on_start: Callable[[], None] | None = None) -> Iterator[None]:
+    def running(agenda: Callable[[], Agenda]) -> Iterator[None]:
         stop, now = threading.Event(), wall_now()
-        thread = threading.Thread(
-            target=run,
-            args=(list(jobs), CityClock(now, now), database, stop),
-            kwargs={"on_start": on_start},
-        )
+        thread = threading.Thread(target=run, args=(agenda, CityClock(now, now), database, stop))
         thread.start()
         try:
             yield
@@ -134,6 +130,17 @@ def serve(database: Database) -> Serve:
             stop.set()
             thread.join(30)
             assert not thread.is_alive()
+
+    return running
+
+
+@pytest.fixture
+def serve(serve_by: Serve) -> Serve:
+    """A context in which a scheduler runs the given jobs."""
+
+    def running(*jobs: Job, on_start: Callable[[], None] | None = None) -> Any:
+        agenda = Agenda(jobs, on_start)
+        return serve_by(lambda: agenda)
 
     return running
 
@@ -214,3 +221,24 @@ def test_a_job_under_way_at_a_restart_never_meets_the_next_start(
         threading.Timer(5.0, let_go.set).start()
         eventually("the scheduler starts again", lambda: len(met) == 2)
     assert met == [False, False]
+
+
+def test_another_agenda_takes_the_place_of_the_one_in_force(
+    serve_by: Serve, eventually: Callable[..., None]
+) -> None:
+    """Jobs of the same id are replaced, others end, and what is new is done once."""
+    seen: list[str] = []
+
+    def job(name: str, word: str) -> Job:
+        return Job(name, MOMENT, lambda: seen.append(word), at_least=MOMENT)
+
+    old = Agenda([job("plan", "old"), job("gone", "gone")], lambda: seen.append("start"))
+    new = Agenda([job("plan", "new")], anew=lambda: seen.append("anew"))
+    in_force = [old]
+    with serve_by(lambda: in_force[0]):
+        eventually("the jobs run", lambda: {"old", "gone"} <= set(seen))
+        in_force[0] = new
+        eventually("the new ones run", lambda: {"new", "anew"} <= set(seen))
+        seen.clear()
+        eventually("they run on", lambda: seen.count("new") > 5)
+    assert set(seen) == {"new"}
