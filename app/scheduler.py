@@ -29,7 +29,7 @@ from store.database import Database
 
 log = logging.getLogger(__name__)
 
-Lane = Literal["light", "heavy", "watch", "books", "archive"]
+Lane = Literal["light", "heavy", "what-if", "watch", "books", "archive"]
 HEAVY: Lane = "heavy"
 LOCK_NAME = "verdigrid-scheduler"
 

@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from core.accounts import Account
-from core.whatif import Changes
 from core.sites import Site
+from core.whatif import Changes
 from store.database import Database
 
 
