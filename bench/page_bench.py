@@ -119,7 +119,10 @@ def _ours(database: Database) -> FastAPI:
         return STATIC
 
     account = Account("bench", Role.ADMIN)
-    create(server, DashContext(database, lambda: NOW, lambda: account, _NoActions()))
+    with database.connection() as connection:
+        site = sites.load(connection)
+    context = DashContext(database, lambda: NOW, lambda: account, lambda: site, _NoActions())
+    create(server, context)
     return server
 
 
