@@ -15,7 +15,7 @@ from typing import Generic, TypeVar
 
 from app import usable
 from app.wiring import City
-from core.errors import StoreUnavailableError, VerdigridError
+from core.errors import StoreUnavailableError, VerdigridError, reason
 from store import sites
 
 log = logging.getLogger(__name__)
@@ -59,12 +59,11 @@ class Following(Generic[T]):
         except StoreUnavailableError:
             return
         except Exception as error:  # whatever it is, what is in force must go on
-            expected = isinstance(error, VerdigridError)
-            self.refused = str(error) if expected else f"{type(error).__name__}: {error}"
+            self.refused = reason(error)
             log.error(
                 "the stored description of the city cannot be used; the one before stays in force",
                 extra={"reason": self.refused, "revision": seen},
-                exc_info=None if expected else error,
+                exc_info=None if isinstance(error, VerdigridError) else error,
             )
         self._seen = seen
 

@@ -13,6 +13,7 @@ import xarray as xr
 from app import approval, steering
 from app.plankinds import FOLLOWED, INTRADAY
 from app.wiring import City
+from core.errors import reason
 from core.timeaxis import from_datetime64
 from optimization.problem import DispatchProblem
 from optimization.result import Plan, Status
@@ -64,7 +65,7 @@ def note_failure(city: City, run_id: int, error: Exception) -> None:
     with city.database.connection() as connection:
         run = runs.by_id(connection, run_id)
         if run is not None and run.state == "running":
-            runs.fail(connection, run_id, f"{type(error).__name__}: {error}")
+            runs.fail(connection, run_id, reason(error))
 
 
 def with_tariff(schedule: xr.Dataset, problem: DispatchProblem) -> xr.Dataset:

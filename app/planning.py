@@ -21,7 +21,7 @@ from app.plankinds import DAY_AHEAD, INTRADAY, WHOLE_DAY
 from app.tariffs import import_price, number
 from app.wiring import City
 from carbon import factorset
-from core.errors import ConfigurationError, StoreError
+from core.errors import ConfigurationError, StoreError, reason
 from core.sites import Asset, AssetKind
 from core.timeaxis import DAY, QUARTER_HOUR, floor_to, steps, to_datetime64, utc
 from core.units import convert
@@ -368,6 +368,6 @@ def run_plan(
             keep(connection, city, run_id, kind, problem, plan, horizon.known_at, more)
     except BaseException as error:  # Ctrl-C at a console too
         with suppress(StoreError), city.database.connection() as connection:
-            runs.fail(connection, run_id, f"{type(error).__name__}: {error}")
+            runs.fail(connection, run_id, reason(error))
         raise
     return Made(run_id, problem, plan, made.about, told)

@@ -19,7 +19,7 @@ from app.settings import Settings
 from app.supervisor import Child, Keeper, Supervisor
 from app.wiring import open_database
 from core.clock import CityClock
-from core.errors import VerdigridError
+from core.errors import VerdigridError, reason
 from ingest.broker import Broker
 from store.embedded import EmbeddedServer
 
@@ -35,12 +35,8 @@ def run(settings: Settings, stop: threading.Event) -> None:
                 settings = sandboxdevices.with_ports(settings)
             keepers = list(_keepers(settings, journey))
             clock = _prepare(settings, journey)
-        except VerdigridError as error:
-            journey.write(failed=str(error))
-            sweep(settings)
-            raise
         except BaseException as error:
-            journey.write(failed=f"{type(error).__name__}: {error}")
+            journey.write(failed=reason(error))
             sweep(settings)
             raise
         journey.write(prepared=True)

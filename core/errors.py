@@ -14,6 +14,11 @@ class VerdigridError(Exception):
         super().__init__(message or (type(self).__doc__ or "").strip())
 
 
+def reason(error: BaseException) -> str:
+    """What a user is told: the sentence of a VerdigridError, else what kind of error it was too."""
+    return str(error) if isinstance(error, VerdigridError) else f"{type(error).__name__}: {error}"
+
+
 class ConfigurationError(VerdigridError):
     """A setting is missing or has a value that cannot be used."""
 

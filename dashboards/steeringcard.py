@@ -25,8 +25,8 @@ def card(scene: Scene) -> Component:
         return {"field": field, "headerName": words(f"devices.{field}"), "width": width, **more}
 
     columns = [
-        column("name", 240),
-        {**column("state", 190, cellRenderer="Steered"), "field": "word"},
+        column("name", 220),
+        {**column("state", 230, cellRenderer="Steered"), "field": "word"},
         column("asked", 110, type="rightAligned"),
         column("reactive", 160, type="rightAligned"),
         column("measured", 120, type="rightAligned"),

@@ -18,7 +18,8 @@ from app.settings import Settings
 from app.signals import stop_event
 from app.watch import wait_for_life
 
-START_TIMEOUT_S = 180.0
+START_TIMEOUT_S = 420.0
+"""Four times what a start takes on two slow cores; one that ends or fails is told at once."""
 
 
 def command(

@@ -260,7 +260,7 @@ def test_a_what_if_run_is_asked_for_by_keyboard_and_stands_in_the_list(
     page.locator(".columns", has=card).last.screenshot(path=artifacts / "what_if_en_light.png")
     with desk.database.connection() as connection:
         first = runs.take_requested(connection, "what_if", 1)[0]
-        runs.fail(connection, first.id, "NetworkError: The network has no line 4.")
+        runs.fail(connection, first.id, "The network has no line 4.")
     expect(card).to_contain_text("The network has no line 4.")
     phone = visit("lang=zh&theme=dark", 390)
     expect(phone.locator("#dispatch-what-ifs")).to_contain_text("停运 Line 4")

@@ -378,7 +378,7 @@ def test_requests_that_fail_are_told_so_one_by_one(
         ended = {run.id: run for run in stored(city)}
         for number in asked:
             assert ended[number].state == "failed"
-            assert ended[number].reason.startswith("ConfigurationError: ")
+            assert ended[number].reason.startswith("The city")
 
 
 def test_a_city_without_a_grid_has_no_job_that_can_only_fail(

@@ -281,7 +281,7 @@ def test_a_plan_that_cannot_be_calculated_is_a_failed_run_with_its_reason(
         )
     run = newest(city)
     assert run.state == "failed"
-    assert run.reason == f"PowerFlowError: {caught.value}"
+    assert run.reason == str(caught.value)
     assert run.finished_at is not None
 
 
@@ -293,7 +293,7 @@ def test_a_problem_that_cannot_be_put_together_is_a_failed_run_too(
     with city.database.connection() as connection:
         asked = runs.request(connection, "intraday", "li", now)
         (taken,) = runs.take_requested(connection)
-    with pytest.raises(ConfigurationError):
+    with pytest.raises(ConfigurationError) as caught:
         run_plan(
             without,
             network,
@@ -304,7 +304,7 @@ def test_a_problem_that_cannot_be_put_together_is_a_failed_run_too(
         )
     run = newest(without)
     assert (run.id, run.state) == (asked, "failed")
-    assert run.reason.startswith("ConfigurationError: ")
+    assert run.reason == str(caught.value)
 
 
 def test_what_had_to_give_is_a_stored_answer(

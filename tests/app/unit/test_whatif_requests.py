@@ -96,7 +96,7 @@ def test_what_cannot_be_computed_says_why_and_holds_up_nobody(city: City, base: 
 def test_before_the_first_plan_there_is_nothing_to_start_from(city: City) -> None:
     asked = ask(city, Changes(pv_factor=2.0))
     whatifs.requested(city)
-    reason = "ConfigurationError: There is no plan yet to start from."
+    reason = "There is no plan yet to start from."
     assert (found(city, asked).state, found(city, asked).reason) == ("failed", reason)
 
 
