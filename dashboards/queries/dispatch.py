@@ -126,8 +126,22 @@ class PlanShelf:
         key = (max(r.id for r in (newest, ahead) if r is not None), period.start)
         with self._lock:
             if key not in self._plans:
-                self._plans = {key: _view(connection, facts, period, run, ahead)}
+                found = _view(connection, facts, period, run, ahead)
+                settle(found.schedule, found.ac, found.battery_mw, found.soc)
+                self._plans = {key: found}
             return self._plans[key]
+
+
+def settle(*shared: xr.Dataset | xr.DataArray) -> None:
+    """Make ``shared`` safe to select from in several threads at once.
+
+    pandas looks into an index when it is first searched, and what a second thread finds meanwhile
+    is wrong: labels that are unique count as repeated, and a page answers with an error.
+    """
+    for data in shared:
+        for index in data.indexes.values():
+            if index.is_unique:
+                index.get_indexer(index)
 
 
 def _view(
