@@ -78,7 +78,7 @@ def guarded(name: str, work: Callable[[], None]) -> Callable[[], None]:
 class Agenda:
     """What a scheduler runs: jobs, and what is done once.
 
-        first: before the jobs, when the scheduler starts. anew: in the heavy lane, when this agenda
+    first: before the jobs, when the scheduler starts. anew: in the heavy lane, when this agenda
     takes the place of another.
     """
 
@@ -98,8 +98,8 @@ def run(
     """Hold the lock and run the jobs until ``stop`` is set.
 
     agenda: asked each second; another object than before takes its place. A job under way ends by
-    the agenda it began by, and its lane waits for it.
-    around: entered while the lock is held, for what only one process of all may do.
+    the agenda it began by, and its lane waits for it. around: entered while the lock is held, for
+    what only one process of all may do.
     """
     while not stop.is_set():
         try:
