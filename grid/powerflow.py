@@ -190,8 +190,15 @@ def values(network: Network, injections: xr.Dataset, table: str, column: str) ->
 
 
 def _engine(model: Admittance) -> PowerGridModel:
-    """power-grid-model's network: nodes, generic branches, shunts, sources, one load per node."""
-    nodes, branches = model.nodes, len(model.series)
+    """power-grid-model's network: nodes, generic branches, shunts, sources, one load per node.
+
+    It refuses branches whose ends are one node (a line that a coupler bridges): to the network they
+    are a shunt there, the sum of their two-port.
+    """
+    between = model.branch_from != model.branch_to
+    nodes, branches = model.nodes, int(between.sum())
+    node_shunt = model.node_shunt.astype(complex)
+    np.add.at(node_shunt, model.branch_from[~between], sum(model.two_port())[~between])
     base_va = model.base_mva * 1e6
     base_ohm = _RATED_V**2 / base_va
     node = initialize_array(DatasetType.input, ComponentType.node, nodes)
@@ -199,18 +206,20 @@ def _engine(model: Admittance) -> PowerGridModel:
     node["u_rated"] = _RATED_V
     branch = initialize_array(DatasetType.input, ComponentType.generic_branch, branches)
     branch["id"] = nodes + np.arange(branches)
-    branch["from_node"], branch["to_node"] = model.branch_from, model.branch_to
+    branch["from_node"] = model.branch_from[between]
+    branch["to_node"] = model.branch_to[between]
     branch["from_status"] = branch["to_status"] = 1
-    impedance = base_ohm / model.series
+    impedance = base_ohm / model.series[between]
     branch["r1"], branch["x1"] = impedance.real, impedance.imag
-    branch["g1"], branch["b1"] = model.shunt.real / base_ohm, model.shunt.imag / base_ohm
-    branch["k"], branch["theta"] = np.abs(model.tap), np.angle(model.tap)
+    charging = model.shunt[between] / base_ohm
+    branch["g1"], branch["b1"] = charging.real, charging.imag
+    branch["k"], branch["theta"] = np.abs(model.tap[between]), np.angle(model.tap[between])
     branch["sn"] = base_va
-    at = np.flatnonzero(model.node_shunt)
+    at = np.flatnonzero(node_shunt)
     shunt = initialize_array(DatasetType.input, ComponentType.shunt, len(at))
     first = nodes + branches
     shunt["id"], shunt["node"], shunt["status"] = first + np.arange(len(at)), at, 1
-    earthed = model.node_shunt[at] / base_ohm
+    earthed = node_shunt[at] / base_ohm
     shunt["g1"], shunt["b1"] = earthed.real, earthed.imag
     source = initialize_array(DatasetType.input, ComponentType.source, len(model.source_nodes))
     first += len(at)

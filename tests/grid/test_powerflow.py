@@ -136,6 +136,17 @@ def test_awkward_elements(judge):
     assert 0 <= c_to_switch < 1e-3
 
 
+def test_a_line_that_a_coupler_bridges_is_its_charging_alone(judge):
+    net = awkward()
+    line = net.line.iloc[0]
+    pandapower.create_switch(net, int(line.from_bus), int(line.to_bus), et="b")
+    network = read(pandapower.to_json(net))
+    injections = at_rest().assign(storage_p_mw=(("time", "storage"), np.array([[0.7]])))
+    flow = run(network, injections)
+    assert_same(flow, judge(network, injections, 0), 0)
+    assert flow.line_loading_percent.values[0, 0] > 0
+
+
 def test_energy_is_neither_made_nor_lost(simbench_case):
     """Import + generation = export + load + charging + losses in each step."""
     network, injections_at = simbench_case()
