@@ -198,7 +198,7 @@ def _engine(model: Admittance) -> PowerGridModel:
     between = model.branch_from != model.branch_to
     nodes, branches = model.nodes, int(between.sum())
     node_shunt = model.node_shunt.astype(complex)
-    np.add.at(node_shunt, model.branch_from[~between], sum(model.two_port())[~between])
+    np.add.at(node_shunt, model.branch_from[~between], np.sum(model.two_port(), axis=0)[~between])
     base_va = model.base_mva * 1e6
     base_ohm = _RATED_V**2 / base_va
     node = initialize_array(DatasetType.input, ComponentType.node, nodes)

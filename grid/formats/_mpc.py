@@ -18,7 +18,7 @@ import pandapower
 import xarray as xr
 
 from core.errors import NetworkError
-from grid.network import Network, checked_tables
+from grid.network import Network, checked_tables, empty_net
 from grid.powerflow import drawn
 
 F_HZ = 50.0
@@ -80,7 +80,8 @@ def case_of(parts: dict[str, object]) -> Case:
 def to_network(case: Case) -> Network:
     """The network of a case; raises NetworkError naming bus, generator or branch that is wrong."""
     _refuse(case)
-    net = pandapower.create_empty_network(f_hz=F_HZ, sn_mva=case.base_mva)
+    net = empty_net()
+    net.f_hz, net.sn_mva = F_HZ, case.base_mva
     shunt = _buses(net, case)
     _generators(net, case)
     _branches(net, case, shunt)

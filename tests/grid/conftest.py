@@ -11,7 +11,7 @@ import pytest
 import simbench
 import xarray as xr
 
-from grid.network import Network, read
+from grid.network import Network, empty_net, read
 
 CITY = "1-MV-semiurb--2-sw"
 
@@ -45,6 +45,7 @@ def simbench_case():
                 warnings.simplefilter("ignore")
                 net = simbench.get_simbench_net(code)
                 profiles = simbench.get_absolute_values(net, profiles_instead_of_study_cases=True)
+                net.profiles.clear()  # a year of numbers, which no Network looks at
                 network = read(pandapower.to_json(net))
             cache[code] = (network, profiles)
         network, profiles = cache[code]
@@ -56,7 +57,7 @@ def simbench_case():
 @pytest.fixture
 def three_windings():
     """110/20/10 kV by one three-winding transformer, a load at either side."""
-    net = pandapower.create_empty_network()
+    net = empty_net()
     hv, mv, lv = (
         pandapower.create_bus(net, kv, min_vm_pu=0.9, max_vm_pu=1.1) for kv in (110, 20, 10)
     )

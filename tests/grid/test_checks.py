@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+from functools import cache
 
 import numpy as np
 import pandapower
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from core.errors import NetworkError, PowerFlowError
 from core.findings import Severity, errors
 from grid import formats
-from grid.network import Network, check
+from grid.network import Network, check, empty_net
 from grid.powerflow import run
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
@@ -26,7 +27,12 @@ NOW = xr.Dataset(coords={"time": np.array(["2026-06-22"], dtype="datetime64[ns]"
 
 def sound() -> pandapower.pandapowerNet:
     """Two transformers in parallel, a ring with an open end, a cross-tie, an opened line."""
-    net = pandapower.create_empty_network()
+    return copy.deepcopy(_sound())
+
+
+@cache
+def _sound() -> pandapower.pandapowerNet:
+    net = empty_net()
     hv, one, two, a, b = (
         pandapower.create_bus(net, kv, min_vm_pu=0.9, max_vm_pu=1.1) for kv in (110, 20, 20, 20, 20)
     )

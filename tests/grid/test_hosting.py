@@ -13,7 +13,7 @@ import xarray as xr
 from core.errors import PowerFlowError
 from grid.hosting import capacity, placements, unit
 from grid.limits import violations
-from grid.network import Network
+from grid.network import Network, empty_net
 from grid.powerflow import run
 
 NOON = xr.Dataset(coords={"time": np.array(["2026-06-22T12:00"], dtype="datetime64[ns]")})
@@ -22,7 +22,7 @@ FULL = np.ones(1)
 
 def feeder(max_i_ka: float = 1.0) -> Network:
     """Upstream grid at 1.0 pu - 10 km of line - a bus that may rise to 1.05 and fall to 0.95."""
-    net = pandapower.create_empty_network()
+    net = empty_net()
     a, b = (pandapower.create_bus(net, 20.0, min_vm_pu=0.95, max_vm_pu=1.05) for _ in range(2))
     pandapower.create_ext_grid(net, a)
     pandapower.create_line_from_parameters(

@@ -9,7 +9,7 @@ import xarray as xr
 
 from core.errors import NetworkError
 from grid import lindistflow, powerflow
-from grid.network import Network, read
+from grid.network import Network, empty_net
 
 LV = "1-LV-rural1--0-sw"
 
@@ -40,25 +40,25 @@ def test_voltages_of_a_radial_network_agree_up_to_the_losses(simbench_case):
 
 def test_one_line_by_hand():
     """20 kV, 2 + 2j ohm, 4 MW and 1 Mvar: v^2 = 1 - 2 (r p + x q) in per unit."""
-    net = pandapower.create_empty_network()
+    net = empty_net()
     one, other = (pandapower.create_bus(net, 20.0) for _ in range(2))
     pandapower.create_ext_grid(net, one)
     pandapower.create_line_from_parameters(
         net, one, other, 1.0, r_ohm_per_km=2.0, x_ohm_per_km=2.0, c_nf_per_km=0.0, max_i_ka=1.0
     )
-    network = read(pandapower.to_json(net))
+    network = Network(net)
     found = lindistflow.voltages(network, np.array([[0.0, -4.0]]), np.array([[0.0, -1.0]]))
     assert float(found[0, 1]) == pytest.approx(np.sqrt(1 - 2 * (2 * 4 + 2 * 1) / 400))
 
 
 def test_a_ring_is_refused():
-    net = pandapower.create_empty_network()
+    net = empty_net()
     buses = [pandapower.create_bus(net, 20.0) for _ in range(3)]
     pandapower.create_ext_grid(net, buses[0])
     for one, other in ((0, 1), (1, 2), (2, 0)):
         pandapower.create_line_from_parameters(
             net, buses[one], buses[other], 1.0, 2.0, 2.0, 0.0, 1.0
         )
-    network = read(pandapower.to_json(net))
+    network = Network(net)
     with pytest.raises(NetworkError, match="radial"):
         lindistflow.voltages(network, np.zeros((1, 3)), np.zeros((1, 3)))

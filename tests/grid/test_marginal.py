@@ -8,14 +8,14 @@ import xarray as xr
 
 from grid import powerflow
 from grid.marginal import marginal_kgco2e_per_mwh
-from grid.network import Network
+from grid.network import Network, empty_net
 
 TIMES = np.datetime64("2026-06-22T00:00", "ns") + np.arange(2) * np.timedelta64(1, "h")
 
 
 def feeder() -> Network:
     """Upstream, three buses in a row with a load each, and a bus that nothing supplies."""
-    net = pandapower.create_empty_network()
+    net = empty_net()
     for _ in range(5):
         pandapower.create_bus(net, 20.0)
     pandapower.create_ext_grid(net, 0)

@@ -41,6 +41,26 @@ def test_a_truncated_file_is_refused(simbench_case):
         read(text[: len(text) // 2])
 
 
+def test_a_network_within_a_network_is_refused():
+    net = pandapower.networks.case9()
+    net["inner"] = pandapower.networks.case9()
+    with pytest.raises(NetworkError, match="another network"):
+        read(pandapower.to_json(net))
+
+
+def test_networks_share_no_table():
+    """Empty tables come from one template; what is written into them stays with their network."""
+    text = pandapower.to_json(pandapower.networks.case9())
+    one, other = read(text).net, read(text).net
+    pandapower.create_sgen(one, 1, p_mw=1.0)
+    one.res_bus["vm_pu"] = 1.0
+    one.std_types["line"].clear()
+    assert len(one.sgen) == 1
+    assert len(other.sgen) == len(other.res_bus) == 0
+    assert other.std_types["line"]
+    assert other.sgen.dtypes.equals(pandapower.create_empty_network().sgen.dtypes)
+
+
 def test_a_sound_network_has_no_findings(simbench_case):
     network, _ = simbench_case()
     assert check(network) == []

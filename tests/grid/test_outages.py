@@ -9,7 +9,7 @@ import pytest
 import xarray as xr
 
 from core.errors import NetworkError
-from grid.network import Network
+from grid.network import Network, empty_net
 from grid.outages import n_1, with_outages
 from grid.powerflow import run
 
@@ -72,7 +72,7 @@ def test_every_single_outage_is_what_a_converted_network_says(network, two_steps
 
 def test_an_outage_the_rest_cannot_carry_is_an_answer():
     """Two parallel lines carry what one cannot: no voltage solves the equations without it."""
-    net = pandapower.create_empty_network()
+    net = empty_net()
     a, b = (pandapower.create_bus(net, 20.0) for _ in range(2))
     pandapower.create_ext_grid(net, a)
     for _ in range(2):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from core.errors import ConfigurationError
 from grid import powerflow
-from grid.network import Network
+from grid.network import Network, empty_net
 from grid.storedcarbon import Contents, battery_intensity, trace_storing
 from grid.tracing import Losses
 
@@ -81,7 +81,7 @@ def test_impossible_contents_are_refused():
 
 def ring() -> Network:
     """Upstream and three buses in a ring; storages at two of them, a plant at the third."""
-    net = pandapower.create_empty_network()
+    net = empty_net()
     buses = [pandapower.create_bus(net, 20.0) for _ in range(4)]
     pandapower.create_ext_grid(net, buses[0])
     for one, other in ((0, 1), (1, 2), (2, 3), (3, 1)):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from core.errors import ConfigurationError
 from grid import powerflow
 from grid.activepower import ActivePower, Exchanged
-from grid.network import Network, read
+from grid.network import Network, empty_net, read
 from grid.tracing import Graph, Losses, attribute, trace
 
 START = np.datetime64("2026-06-22T00:00", "ns")
@@ -219,7 +219,7 @@ def _fused(net: pandapower.pandapowerNet) -> pandapower.pandapowerNet:
 
 def odd() -> Network:
     """Three windings, one of negative resistance, ward, shunt, open line end and a dead bus."""
-    net = pandapower.create_empty_network()
+    net = empty_net()
     hv, mv, lv, end, dead = (pandapower.create_bus(net, kv) for kv in (110, 20, 10, 20, 20))
     pandapower.create_ext_grid(net, hv)
     pandapower.create_transformer3w_from_parameters(
@@ -262,7 +262,7 @@ def test_wards_shunts_open_ends_and_three_windings_leave_nothing_over(rule):
 def random_network(seed: int, chords: int, sources: int) -> Network:
     """A tree of 14 buses with ``chords`` more lines that close loops; up to 3 upstream grids."""
     random = np.random.default_rng(seed)
-    net = pandapower.create_empty_network()
+    net = empty_net()
     buses = [pandapower.create_bus(net, 20.0) for _ in range(14)]
     pairs = [(int(random.integers(0, i)), i) for i in range(1, 14)]
     pairs += [tuple(random.choice(14, 2, replace=False).tolist()) for _ in range(chords)]
@@ -325,7 +325,7 @@ def test_what_is_emitted_is_attributed_completely(number, rule, seed):
 
 def two_buses(load_mw: float = 5.0, **line: float) -> tuple[Network, xr.Dataset]:
     """Upstream - 10 km of line - a bus with a load and a plant; behind it an empty stub."""
-    net = pandapower.create_empty_network()
+    net = empty_net()
     source, bus, stub = (pandapower.create_bus(net, 20.0) for _ in range(3))
     pandapower.create_ext_grid(net, source)
     given_ = {"r_ohm_per_km": 0.3, "x_ohm_per_km": 0.3, "c_nf_per_km": 0.0, "max_i_ka": 1.0} | line

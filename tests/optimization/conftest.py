@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 import pandapower
@@ -13,15 +14,16 @@ import xarray as xr
 
 from core.sites import Asset, AssetKind
 from grid.der import Conditions, envelope_of
-from grid.network import Network, read
+from grid.network import Network, checked_tables, empty_net, read
 from optimization.problem import DispatchProblem
 
 START = np.datetime64("2026-06-21T16:00", "ns")  # 00:00 in UTC+8
 
 
+@cache  # a Network is never changed
 def _toy(ohm: float, max_i_ka: float, vm_max_pu: float, vm_min_pu: float = 0.9) -> Network:
     """Upstream grid - line - bus 1 with load 0, sgens 0 and 1, storages 0 and 1; 20 kV."""
-    net = pandapower.create_empty_network()
+    net = empty_net()
     source, bus = (
         pandapower.create_bus(net, 20.0, min_vm_pu=vm_min_pu, max_vm_pu=vm_max_pu) for _ in range(2)
     )
@@ -40,7 +42,7 @@ def _toy(ohm: float, max_i_ka: float, vm_max_pu: float, vm_min_pu: float = 0.9) 
     for _ in range(2):
         pandapower.create_sgen(net, bus, p_mw=0.0)
         pandapower.create_storage(net, bus, p_mw=0.0, max_e_mwh=1.0)
-    return read(pandapower.to_json(net))
+    return checked_tables(net)
 
 
 @dataclass
@@ -151,6 +153,7 @@ def city_day():
         warnings.simplefilter("ignore")
         net = simbench.get_simbench_net(CITY)
         year = simbench.get_absolute_values(net, profiles_instead_of_study_cases=True)
+        net.profiles.clear()  # a year of numbers, which no Network looks at
         network = read(pandapower.to_json(net))
     rows = slice(171 * 96, 172 * 96)
     day = {key: frame.to_numpy()[rows] for key, frame in year.items() if frame.shape[1]}

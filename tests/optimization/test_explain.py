@@ -13,7 +13,7 @@ import xarray as xr
 from core.errors import ConfigurationError
 from core.sites import AssetKind
 from grid.envelope import Commitment, EnergyAccount, Envelope, Ramp, Reactive
-from grid.network import read
+from grid.network import checked_tables, empty_net
 from optimization.explain import Read, explained, price_reason, reasons, why
 from optimization.limitcodes import WORDS, Limit
 from optimization.planner import plan
@@ -168,7 +168,7 @@ def every_kind(steps):
 @pytest.fixture(scope="module")
 def wide_network():
     """Three buses in a row at 10 kV, with three elements of each kind."""
-    net = pandapower.create_empty_network()
+    net = empty_net()
     buses = [pandapower.create_bus(net, 10.0, min_vm_pu=0.97, max_vm_pu=1.03) for _ in range(3)]
     pandapower.create_ext_grid(net, buses[0])
     for one, other in pairwise(buses):
@@ -180,7 +180,7 @@ def wide_network():
         pandapower.create_load(net, bus, p_mw=0.0)
         pandapower.create_sgen(net, bus, p_mw=0.0)
         pandapower.create_storage(net, bus, p_mw=0.0, max_e_mwh=1.0)
-    return read(pandapower.to_json(net))
+    return checked_tables(net)
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -8,7 +8,7 @@ import numpy as np
 import pandapower
 import pytest
 
-from grid.network import read
+from grid.network import checked_tables, empty_net
 from optimization.planner import plan
 from optimization.result import Status
 
@@ -66,7 +66,7 @@ def test_three_windings_are_kept_within_their_rating(toy, windings):
     """25 MVA at 20 kV, 38 MVA at 10 kV: the sun behind one winding is held back to its rating."""
     day = toy(3)
     sun = np.array([0.0, 45.0, 20.0])
-    net = pandapower.create_empty_network()
+    net = empty_net()
     hv, *low = (
         pandapower.create_bus(net, kv, min_vm_pu=0.8, max_vm_pu=1.2) for kv in (110, 20, 10)
     )
@@ -78,7 +78,7 @@ def test_three_windings_are_kept_within_their_rating(toy, windings):
         pandapower.create_sgen(net, at, p_mw=0.0)
         pandapower.create_storage(net, at, p_mw=0.0, max_e_mwh=1.0)
     problem = day.problem([day.plant(sun)], price=500.0, export=300.0, sgen=sun)
-    problem = replace(problem, network=read(pandapower.to_json(net)))
+    problem = replace(problem, network=checked_tables(net))
     found, told = planned(problem)
     assert broken(told[1]) > 0
     assert found.violations == []

@@ -14,7 +14,7 @@ import xarray as xr
 from core.sites import AssetKind
 from grid import powerflow
 from grid.envelope import Commitment, DepthBand, EnergyAccount, Envelope, Ramp, Reactive
-from grid.network import read
+from grid.network import checked_tables, empty_net
 from optimization import netloop
 from optimization.problem import DispatchProblem
 from optimization.reference import optimum_cny
@@ -40,7 +40,7 @@ TIMES = START + np.arange(STEPS) * np.timedelta64(30, "m")
 
 def _network(max_i_ka: float):
     """Three buses in a row at 10 kV; two elements of each kind at the last two."""
-    net = pandapower.create_empty_network()
+    net = empty_net()
     buses = [pandapower.create_bus(net, 10.0, min_vm_pu=0.95, max_vm_pu=1.05) for _ in range(3)]
     pandapower.create_ext_grid(net, buses[0])
     for one, other in pairwise(buses):
@@ -52,7 +52,7 @@ def _network(max_i_ka: float):
         pandapower.create_load(net, bus, p_mw=0.0)
         pandapower.create_sgen(net, bus, p_mw=0.0)
         pandapower.create_storage(net, bus, p_mw=0.0, max_e_mwh=1.0)
-    return read(pandapower.to_json(net))
+    return checked_tables(net)
 
 
 def _envelope(name: str, element: str, index: int, base, up, down, **parts) -> Envelope:

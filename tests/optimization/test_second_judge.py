@@ -19,7 +19,7 @@ import xarray as xr
 from core.sites import AssetKind
 from grid import powerflow
 from grid.envelope import Commitment, EnergyAccount, Envelope, Ramp
-from grid.network import Network, read
+from grid.network import Network, checked_tables, empty_net
 from optimization import netloop
 from optimization.problem import DispatchProblem
 from optimization.result import Status
@@ -38,7 +38,7 @@ ELEMENTS = {
 
 def _network(devices: list[dict[str, Any]]) -> Network:
     """The upstream grid and one bus behind it, over a line that loses next to nothing."""
-    net = pandapower.create_empty_network()
+    net = empty_net()
     upstream, bus = (pandapower.create_bus(net, 20.0, min_vm_pu=0.9, max_vm_pu=1.1) for _ in "ab")
     pandapower.create_ext_grid(net, upstream)
     pandapower.create_line_from_parameters(
@@ -51,7 +51,7 @@ def _network(devices: list[dict[str, Any]]) -> Network:
             pandapower.create_storage(net, bus, p_mw=0.0, max_e_mwh=device["capacity_mwh"])
         else:
             getattr(pandapower, f"create_{element}")(net, bus, p_mw=0.0)
-    return read(pandapower.to_json(net))
+    return checked_tables(net)
 
 
 def _account(steps: int, **parts: Any) -> EnergyAccount:
