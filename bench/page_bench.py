@@ -128,7 +128,7 @@ def _ours(database: Database) -> FastAPI:
 
 def rows() -> list[dict[str, Any]]:
     """Rows for docs/benchmarks.md; none where chromium is not installed."""
-    chromium = shutil.which("chromium")
+    chromium = shutil.which("chromium") or shutil.which("chromium-headless-shell")
     if chromium is None:
         return []
     with sync_playwright() as playwright, TemporaryDirectory() as folder:

@@ -8,23 +8,22 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 if TYPE_CHECKING:
     from conftest import RunningCity
 
 pytestmark = pytest.mark.slow
 ARTIFACTS = Path(__file__).resolve().parents[2] / "artifacts"
-CHROMIUM = shutil.which("chromium")
 PAGES = {
     "overview": "/app/",
     "dispatch": "/app/dispatch",
@@ -156,21 +155,20 @@ def test_an_account_can_be_added_and_closed(city: RunningCity) -> None:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    if CHROMIUM is None:
+def browser(chromium_program: str | None) -> Iterator[Browser]:
+    if chromium_program is None:
         pytest.skip("chromium is not installed: `apt-get install chromium`")
     arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
     arguments += ["--disable-component-update", "--disable-sync", "--no-first-run"]
     with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        opened = playwright.chromium.launch(executable_path=chromium_program, args=arguments)
         yield opened
         opened.close()
 
 
-@pytest.fixture
-def page(browser: Browser, city: RunningCity) -> Iterator[Page]:
-    """A page signed in as the administrator, which fails on errors and other hosts."""
-    context = browser.new_context(viewport={"width": 1440, "height": 1000})
+@contextmanager
+def quiet_page(context: BrowserContext, city: RunningCity) -> Iterator[Page]:
+    """A page which fails on errors and other hosts."""
     page = context.new_page()
     troubles: list[str] = []
     page.on("console", lambda m: troubles.append(m.text) if m.type == "error" else None)
@@ -183,12 +181,28 @@ def page(browser: Browser, city: RunningCity) -> Iterator[Page]:
             else None
         ),
     )
-    page.goto(f"{city.url}/signin")
-    page.click("#demo-admin")
-    page.wait_for_url("**/app/**")
     yield page
-    context.close()
+    page.close()
     assert troubles == []
+
+
+@pytest.fixture(scope="module")
+def administrator(browser: Browser, city: RunningCity) -> Iterator[BrowserContext]:
+    """The administrator, who signs in once and to whom a script is sent once."""
+    context = browser.new_context(viewport={"width": 1440, "height": 1000})
+    with quiet_page(context, city) as page:
+        page.goto(f"{city.url}/signin")
+        page.click("#demo-admin")
+        page.wait_for_url("**/app/**")
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def page(administrator: BrowserContext, city: RunningCity) -> Iterator[Page]:
+    """A page of the administrator."""
+    with quiet_page(administrator, city) as opened:
+        yield opened
 
 
 @pytest.mark.browser
@@ -199,7 +213,11 @@ def test_every_page_shows_the_living_city(
 ) -> None:
     page.goto(f"{city.url}{PAGES[name]}?lang={language}")
     page.wait_for_selector(".js-plotly-plot .main-svg", timeout=60_000)
-    page.wait_for_timeout(1500)
+    page.wait_for_function(
+        """() => !document.querySelector('.skeleton') && [...document.querySelectorAll(
+            '.dash-graph')].every((graph) => graph.querySelector('.main-svg'))""",
+        timeout=60_000,
+    )
     ARTIFACTS.mkdir(exist_ok=True)
     page.screenshot(path=ARTIFACTS / f"city_{name}_{language}.png", full_page=True)
     text = page.inner_text("body")
@@ -209,7 +227,7 @@ def test_every_page_shows_the_living_city(
 
 @pytest.mark.browser
 def test_an_operator_asks_for_a_plan_and_gets_it(city: RunningCity, page: Page) -> None:
-    page.goto(f"{city.url}/app/dispatch")
+    page.goto(f"{city.url}/app/dispatch?lang=en")
     with httpx.Client(base_url=city.url, timeout=30.0) as client:
         client.post("/signin", data={"name": "operator", "password": "verdigrid-demo"})
         before = max(plan["id"] for plan in client.get("/api/v1/plans").json())

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -649,11 +648,10 @@ def empty_pages(embedded: EmbeddedServer) -> Iterator[Served]:
 
 
 @pytest.fixture(scope="session")
-def chromium() -> str:
-    found = shutil.which("chromium") or shutil.which("chromium-browser")
-    if found is None:
+def chromium(chromium_program: str | None) -> str:
+    if chromium_program is None:
         pytest.skip("chromium is not installed: apt-get install chromium fonts-noto-cjk")
-    return found
+    return chromium_program
 
 
 @pytest.fixture(scope="session")
