@@ -1,17 +1,12 @@
-"""Health (the process answers) and readiness (it can do its work), for people and machines."""
+"""What is there and how fresh it is: for `verdigrid status`, the open interface and readiness."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
-
-from fastapi import APIRouter
-from fastapi.responses import JSONResponse, Response
 
 from app import keys
 from app.plankinds import DAY_AHEAD, INTRADAY
 from app.wiring import City
-from core.errors import StoreError
 from core.timeaxis import DAY
 from store import footprints, forecasts, indices, migrate, readings, runs
 
@@ -51,26 +46,3 @@ def state(city: City) -> dict[str, Any]:
         "schema_up_to_date": not pending,
         "signs": signs,
     }
-
-
-def health_router(known: Callable[[], City]) -> APIRouter:
-    """GET /healthz and /readyz. known: the city as it is described now."""
-    router = APIRouter(tags=["health"])
-
-    @router.get("/healthz")
-    def health() -> dict[str, str]:
-        """The process answers."""
-        return {"status": "ok"}
-
-    @router.get("/readyz")
-    def ready() -> Response:
-        """The database answers with the schema of this version; 503 and a sentence otherwise."""
-        try:
-            found = state(known())
-        except StoreError as error:
-            return JSONResponse({"status": "unavailable", "reason": str(error)}, 503)
-        if not found["schema_up_to_date"]:
-            return JSONResponse({"status": "unavailable", "reason": "The schema is old."}, 503)
-        return JSONResponse({"status": "ready", **found})
-
-    return router

@@ -21,7 +21,7 @@ from app.chargingroutes import charging_router
 from app.dispatchroutes import dispatch_router
 from app.following import Following
 from app.headers import SECURITY_HEADERS, SIMULATED_HEADERS, AnswerHeaders
-from app.health import health_router
+from app.healthroutes import health_router
 from app.ingest_api import ingest_router
 from app.quarantine_api import quarantine_router
 from app.rhythm import plan_late
