@@ -11,7 +11,7 @@ import numpy as np
 from core.findings import Finding, Severity
 from grid import powerflow
 from optimization import netloop
-from optimization.activation import undeliverable
+from optimization.activation import activations, held_back, undeliverable
 from optimization.conduct import Conduct, conduct
 from optimization.diagnose import left_open, relaxed
 from optimization.explain import reasons
@@ -78,7 +78,10 @@ def plan(
         planned=outcome.figures,
         grounds=grounds(outcome.optimum),
     )
-    called = undeliverable(fleet, outcome.flow, outcome.solution)
+    called = outcome.called
+    if called is None:
+        called = activations(fleet, outcome.flow, outcome.solution)
+    reserve = [*undeliverable(fleet, called), *held_back(outcome.optimum)]
     return Plan(
         status=Status.OPTIMAL,
         baseline=baseline,
@@ -92,9 +95,9 @@ def plan(
         notes=[
             *_crossed(problem),
             *_drained(problem, baseline),
-            *(replace(g.finding(), severity=Severity.WARNING) for g in called),
+            *(replace(g.finding(), severity=Severity.WARNING) for g in reserve),
         ],
-        given=[*left_open(fleet, outcome.flow, _conduct(fleet, outcome.solution)), *called],
+        given=[*left_open(fleet, outcome.flow, _conduct(fleet, outcome.solution)), *reserve],
     )
 
 
