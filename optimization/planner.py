@@ -10,6 +10,7 @@ import numpy as np
 
 from core.findings import Finding, Severity
 from grid import powerflow
+from grid.envelope import AT_ONCE
 from optimization import netloop
 from optimization.activation import activations, held_back, undeliverable
 from optimization.conduct import Conduct, conduct
@@ -95,6 +96,7 @@ def plan(
         notes=[
             *_crossed(problem),
             *_drained(problem, baseline),
+            *_pooled(problem),
             *(replace(g.finding(), severity=Severity.WARNING) for g in reserve),
         ],
         given=[*left_open(fleet, outcome.flow, _conduct(fleet, outcome.solution)), *reserve],
@@ -156,6 +158,24 @@ def _drained(problem: DispatchProblem, baseline: KeyFigures) -> list[Finding]:
             (),
             f"The uncontrolled day takes {-baseline.stored_change_mwh:.1f} MWh out of the "
             "batteries without giving them back, so the plan's savings look smaller.",
+            Severity.INFO,
+        )
+    ]
+
+
+def _pooled(problem: DispatchProblem) -> list[Finding]:
+    """Chargers whose vehicles are planned as one sum where several stand there at once."""
+    several = tuple(e.asset for e in problem.envelopes if e.settings.get(AT_ONCE, 1) > 1)
+    if not several:
+        return []
+    return [
+        Finding(
+            "ev_charger",
+            "stays",
+            several,
+            "Several vehicles stand there at once and are planned as one sum, which may be more "
+            "than those can share that still want some. Describe each connector as an asset of its "
+            "own for an exact plan.",
             Severity.INFO,
         )
     ]
