@@ -74,14 +74,22 @@ class Dispatcher:
         self._replan(now, requested_by=requested_by, run_id=None)
 
     def requested(self, now: datetime) -> None:
-        """Make the plans that people have asked for, oldest first; each fails for itself."""
+        """Make the plans that people have asked for, oldest first; each fails for itself.
+
+        Whatever it fails of: somebody waits for each of them.
+        """
         with self._city.database.connection() as connection:
             asked = runs.take_requested(connection, INTRADAY)
         for run in asked:
             try:
                 self._replan(now, requested_by=run.requested_by, run_id=run.id)
-            except VerdigridError as error:
-                log.error("requested plan failed", extra={"run": run.id, "reason": str(error)})
+            except Exception as error:
+                unforeseen = None if isinstance(error, VerdigridError) else error
+                log.error(
+                    "requested plan failed",
+                    extra={"run": run.id, "reason": str(error)},
+                    exc_info=unforeseen,
+                )
                 note_failure(self._city, run.id, error)
 
     def _replan(self, now: datetime, *, requested_by: str, run_id: int | None) -> None:

@@ -22,6 +22,8 @@ from core.sites import AssetKind
 _ROUNDING_MWH = 1e-9
 ELEMENTS = ("sgen", "load", "storage")
 """The pandapower tables whose elements can be dispatched."""
+AT_ONCE = "vehicles_at_once"
+"""A setting: so many vehicles stand at a charger together, and their account is a relaxation."""
 _ARRAYS = ("base_mw", "up_mw", "down_mw", "up_cny_per_mwh", "down_cny_per_mwh")
 _ACCOUNT_ARRAYS = ("min_mwh", "max_mwh", "gain_up", "gain_down", "keep", "inflow_mwh")
 

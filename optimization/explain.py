@@ -481,7 +481,17 @@ def _binds(here: Place, text: _Text) -> None:
 
 
 def _named(here: Place, element: int) -> tuple[str, str]:
-    table, side, index = str(here.grounds.arrays["element"][element]).split(":")
+    table, side, index, *called = str(here.grounds.arrays["element"][element]).split(":")
+    en, zh = _limit_of(table, side, index)
+    if called:
+        way_zh = "上调" if called[0] == "up" else "下调"
+        return f"{en} with all {called[0]} reserve called", f"{zh}（{way_zh}备用全部调用时）"
+    return en, zh
+
+
+def _limit_of(table: str, side: str, index: str) -> tuple[str, str]:
+    if table == "substation":
+        return WORDS[Limit.IMPORT_LIMIT if side == "max" else Limit.EXPORT_LIMIT]
     if table == "bus":
         which, which_zh = ("upper", "上限") if side == "max" else ("lower", "下限")
         return f"the {which} voltage limit of bus {index}", f"母线 {index} 电压{which_zh}"

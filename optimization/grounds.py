@@ -21,7 +21,7 @@ from itertools import pairwise
 import numpy as np
 import xarray as xr
 
-from grid.sensitivity import TABLE
+from grid.sensitivity import TABLE, Quantity
 from optimization.devices import SIDES, curtails, prices, whole_steps
 from optimization.limitcodes import WORDS, Limit, of_block
 from optimization.marginal import marginal_cny, marginal_kgco2e
@@ -241,15 +241,22 @@ def _leading(pushes: dict[Limit | str, np.ndarray], shape: tuple[int, ...]) -> n
 
 
 def _elements(found: Optimum) -> list[str]:
-    """``table:side:id`` of the elements whose limits stand in the model, each once."""
+    """``table:side:id`` of the elements whose limits stand in the model, each once.
+
+    ``:up`` or ``:down`` behind it where the limit is that of the grid with the reserve called.
+    """
     return sorted({_element_name(found, row) for row in range(len(found.limits))})
 
 
 def _element_name(found: Optimum, row: int) -> str:
     limits, network = found.limits, found.model.problem.network
-    table = TABLE[limits.quantity[row]]
+    quantity, activated = limits.quantity[row], int(limits.activated[row])
     side = "max" if limits.side[row] > 0 else "min"
-    return f"{table}:{side}:{int(network.ids(table)[limits.element[row]])}"
+    with_reserve = {1: ":up", -1: ":down"}.get(activated, "")
+    if quantity is Quantity.EXCHANGE:
+        return f"substation:{side}:0{with_reserve}"
+    table = TABLE[quantity]
+    return f"{table}:{side}:{int(network.ids(table)[limits.element[row]])}{with_reserve}"
 
 
 def _element_of_limit(found: Optimum) -> list[int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import sparse
@@ -20,7 +20,9 @@ _NO_EFFECT = 1e-9
 class Limits:
     """Tangents of quantities that shall stay on one side of an aim; all (row,).
 
-    side: +1 for an upper limit, -1 for a lower one. element: position in its table.
+    side: +1 for an upper limit, -1 for a lower one. element: position in its table, 0 for the
+    exchange. activated: +1 where all up reserve is delivered on top of the plan, -1 where all down
+    reserve is, 0 for the plan itself.
     """
 
     tangents: Tangents
@@ -28,6 +30,7 @@ class Limits:
     element: np.ndarray
     side: np.ndarray
     aim: np.ndarray
+    activated: np.ndarray
 
     def __len__(self) -> int:
         return len(self.side)
@@ -40,16 +43,18 @@ class Limits:
             self.element[which],
             self.side[which],
             self.aim[which],
+            self.activated[which],
         )
 
     def at(self, steps: np.ndarray) -> Limits:
         """The same at other steps, (row,)."""
-        return Limits(self.tangents.at(steps), self.quantity, self.element, self.side, self.aim)
+        return replace(self, tangents=self.tangents.at(steps))
 
 
 def no_limits(buses: int) -> Limits:
     """No limits at all, of a network with so many buses."""
-    return Limits(none(buses), (), np.zeros(0, dtype=np.int64), np.zeros(0), np.zeros(0))
+    nothing, nowhere = np.zeros(0), np.zeros(0, dtype=np.int64)
+    return Limits(none(buses), (), nowhere, nothing, nothing, nowhere)
 
 
 def all_limits(parts: list[Limits]) -> Limits:
@@ -60,6 +65,7 @@ def all_limits(parts: list[Limits]) -> Limits:
         np.concatenate([p.element for p in parts]),
         np.concatenate([p.side for p in parts]),
         np.concatenate([p.aim for p in parts]),
+        np.concatenate([p.activated for p in parts]),
     )
 
 
@@ -102,6 +108,7 @@ def exchange_rows(model: Model, tangents: Tangents, exact: np.ndarray, width: in
 def limit_rows(model: Model, limits: Limits, width: int) -> tuple[Rows, np.ndarray]:
     """side * effect of what is moved <= side * (aim - value at rest), scaled; and which remain.
 
+    Where reserve is activated, what is moved includes all of it that is held in that direction.
     Each row is scaled to MW of the resource with most effect, so that its slack is energy too.
     Limits on which no resource has an effect are left out: the second value has the positions of
     those that remain. The slack is added by the caller.
@@ -117,6 +124,8 @@ def limit_rows(model: Model, limits: Limits, width: int) -> tuple[Rows, np.ndarr
     upper = factor[:, 0] * (limits.aim - tangents.at_rest(fleet))
     steps = tangents.steps[remain]
     matrix = _moved(model, steps, active[remain], reactive[remain], width)
+    if limits.activated.any():
+        matrix = matrix + _delivered(model, limits.take(remain), active[remain], width)
     lower = np.full(len(remain), -np.inf)
     return Rows(matrix, lower, upper[remain], active[remain], factor[remain, 0]), remain
 
@@ -162,3 +171,22 @@ def _moved(
         (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))),
         shape=(len(steps), width),
     )
+
+
+def _delivered(model: Model, limits: Limits, active: np.ndarray, width: int) -> sparse.csr_array:
+    """Effects (row, asset) as coefficients of the reserve that each row has activated.
+
+    Up reserve raises what feeds in and lowers what draws, down reserve the other way round.
+    """
+    fed_sign, steps = model.fleet.fed_sign, limits.tangents.steps
+    matrix = sparse.csr_array((len(limits), width))
+    for reserve in model.problem.reserves:
+        held, _ = model.reserves[reserve.name]
+        sign = reserve.direction.sign
+        here = np.where((limits.activated == sign)[:, None], held[steps], -1)
+        row, asset = np.nonzero((here >= 0) & (active != 0))
+        value = sign * fed_sign[asset] * active[row, asset]
+        matrix = matrix + sparse.csr_array(
+            (value, (row, here[row, asset])), shape=(len(limits), width)
+        )
+    return sparse.csr_array(matrix)

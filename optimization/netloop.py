@@ -1,8 +1,12 @@
-"""Solve, check every step on the AC grid, add what is violated, solve again."""
+"""Solve, check every step on the AC grid, add what is violated, solve again.
+
+A plan that keeps its limits is calculated once more with its reserve called (activation); what
+that violates is added, too.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,6 +17,7 @@ from core.findings import Finding
 from grid import powerflow
 from grid.powerflow import values
 from grid.sensitivity import Quantity
+from optimization.activation import Activation, activations, add_undeliverable
 from optimization.conduct import conduct
 from optimization.extract import Solution, solution
 from optimization.fleet import Fleet
@@ -35,7 +40,10 @@ MISMATCH_MW = 0.01
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """How the loop ended; solution, flow and figures are None when it did not reach an optimum."""
+    """How the loop ended; solution, flow and figures are None when it did not reach an optimum.
+
+    called: what happens when its reserve is called; None where that was not calculated.
+    """
 
     status: Status
     session: Session
@@ -44,8 +52,9 @@ class Outcome:
     solution: Solution | None = None
     flow: xr.Dataset | None = None
     figures: KeyFigures | None = None
-    rank: tuple[int, float] = (0, 0.0)
+    rank: tuple[float, ...] = ()
     optimum: Optimum | None = None
+    called: Sequence[Activation] | None = None
     notes: tuple[Finding, ...] = ()
 
 
@@ -60,7 +69,8 @@ def run(
     exact = negative_prices(problem)
     solve_s = 0.0
     best: Outcome | None = None
-    before: np.ndarray | None = None
+    before: Solution | None = None
+    added = 0
     for number in range(1, MAX_ROUNDS + 1):
         status, seconds = session.solve(timer)
         solve_s += seconds
@@ -72,8 +82,6 @@ def run(
         except PowerFlowError as error:
             note = Finding("plan", "power_flow", (), str(error))
             return best or Outcome(Status.ERROR, session, number, solve_s, notes=(note,))
-        here = _outcome(session, number, found, flow)
-        best = here if best is None or here.rank < best.rank else best
         broken = count(problem, flow)
         mismatch = exchange(flow) - found.exchange_mw
         worth = gap(problem, found, mismatch)
@@ -81,10 +89,18 @@ def run(
             f"Round {number}: {seconds:.1f} s to solve, {broken} limits exceeded on the AC grid, "
             f"losses missed are worth {worth:.2%} of the energy supplied."
         )
-        settled = before is not None and bool(np.abs(found.p_mw - before).max(initial=0.0) < 1e-5)
-        if settled or (not broken and (worth <= CLOSE_ENOUGH or number >= ENOUGH_ROUNDS)):
+        settled = before is not None and _same(found, before)
+        done = settled or (not broken and (worth <= CLOSE_ENOUGH or number >= ENOUGH_ROUNDS))
+        called = activations(fleet, flow, found) if done else None
+        here = _outcome(session, number, found, flow, called)
+        best = here if best is None or here.rank < best.rank else best
+        missed = sum(one.count for one in called or ())
+        if done and (not missed or (settled and added)):
             break
-        before = found.p_mw
+        added = add_undeliverable(session, called or ())
+        if missed:
+            progress(f"Reserve called in full would exceed {missed} limits on the AC grid.")
+        before = found
         # Where energy is worth nothing, an inequality lets the model throw it away: too little
         # seems to be exported there. The row becomes an equation.
         exact |= mismatch < -MISMATCH_MW
@@ -93,14 +109,29 @@ def run(
     return replace(best, rounds=number, solve_s=solve_s)
 
 
-def _outcome(session: Session, number: int, found: Solution, flow: xr.Dataset) -> Outcome:
-    """Fewer violations rank first, then lower cost on the AC grid."""
+def _same(found: Solution, before: Solution) -> bool:
+    """Whether two plans do and hold the same."""
+    pairs = [(found.p_mw, before.p_mw)]
+    pairs += [(mw, before.reserve_mw[name]) for name, mw in found.reserve_mw.items()]
+    return all(bool(np.abs(a - b).max(initial=0.0) < 1e-5) for a, b in pairs)
+
+
+def _outcome(
+    session: Session,
+    number: int,
+    found: Solution,
+    flow: xr.Dataset,
+    called: Sequence[Activation] | None,
+) -> Outcome:
+    """Fewer violations rank first, then fewer with reserve called, then lower cost on AC."""
     fleet = session.model.fleet
+    unknown = np.inf if session.model.problem.reserves else 0.0
+    missed = unknown if called is None else float(sum(one.count for one in called))
     done = conduct(fleet, found.p_mw, on=found.on, spilled_mwh=found.spilled_mwh)
     figures = key_figures(fleet, flow, done, found.reserve_mw)
-    rank = (figures.violations, weighted_total(fleet, figures, done))
+    rank = (figures.violations, missed, weighted_total(fleet, figures, done))
     return Outcome(
-        Status.OPTIMAL, session, number, 0.0, found, flow, figures, rank, optimum(session)
+        Status.OPTIMAL, session, number, 0.0, found, flow, figures, rank, optimum(session), called
     )
 
 

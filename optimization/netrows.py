@@ -18,7 +18,7 @@ import xarray as xr
 
 from core.errors import PowerFlowError
 from grid import powerflow
-from grid.limits import excesses
+from grid.limits import Excess, excesses
 from grid.sensitivity import Quantity
 from optimization.extract import Solution
 from optimization.fleet import Fleet
@@ -51,8 +51,8 @@ def add_violated(session: Session, flow: xr.Dataset, found: Solution) -> int:
     """Add rows for what ``flow``, the power flow of ``found``, breaks; returns how many."""
     fleet = session.model.fleet
     breaches = breached(fleet, flow, found.p_mw, found.q_mvar)
-    leading = _leading(fleet, breaches)
-    remain = leading[session.add_limits(breaches.limits.take(leading))]
+    worst_ones = leading(fleet, breaches)
+    remain = worst_ones[session.add_limits(breaches.limits.take(worst_ones))]
     worst: dict[_Key, int] = {}
     for row in remain.tolist():
         known = worst.setdefault(breaches.key(row), row)
@@ -77,7 +77,7 @@ def breached(
     """What ``flow`` exceeds, aiming half a tolerance inside the limits."""
     problem = fleet.problem
     fed = fleet.fed(p_mw, q_mvar)
-    parts, severity = [no_limits(len(problem.network.buses))], [np.zeros(0)]
+    parts = []
     for excess in excesses(
         problem.network,
         flow,
@@ -89,23 +89,46 @@ def breached(
             wanted = (excess.quantity, excess.side) == (only[0], only[2])
             keep = (elements == only[1]) & wanted
             steps, elements = steps[keep], elements[keep]
-        if not len(steps):
-            continue
-        aim = excess.held(steps, elements) - excess.side * excess.tolerance / 2
-        parts.append(
-            Limits(
-                tangents(fleet, flow, fed, excess.quantity, steps, elements),
-                (excess.quantity,) * len(steps),
-                elements,
-                np.full(len(steps), float(excess.side)),
-                aim,
-            )
-        )
-        severity.append(excess.values[steps, elements] / excess.tolerance)
-    return Breaches(all_limits(parts), np.concatenate(severity))
+        parts.append(breaches_of(fleet, flow, fed, excess, steps, elements))
+    return all_breaches(fleet, parts)
 
 
-def _leading(fleet: Fleet, breaches: Breaches) -> np.ndarray:
+def breaches_of(
+    fleet: Fleet,
+    flow: xr.Dataset,
+    fed: tuple[np.ndarray, np.ndarray],
+    excess: Excess,
+    steps: np.ndarray,
+    elements: np.ndarray,
+    activated: int = 0,
+) -> Breaches:
+    """Of one kind of limit at (steps[i], elements[i]), where ``flow`` is solved.
+
+    fed: Fleet.fed of what ``flow`` was calculated with; activated: as in Limits.
+    """
+    if not len(steps):
+        return Breaches(no_limits(len(fleet.problem.network.buses)), np.zeros(0))
+    size = len(steps)
+    limits = Limits(
+        tangents(fleet, flow, fed, excess.quantity, steps, elements),
+        (excess.quantity,) * size,
+        elements,
+        np.full(size, float(excess.side)),
+        excess.held(steps, elements) - excess.side * excess.tolerance / 2,
+        np.full(size, activated),
+    )
+    return Breaches(limits, excess.values[steps, elements] / excess.tolerance)
+
+
+def all_breaches(fleet: Fleet, parts: list[Breaches]) -> Breaches:
+    """Several as one."""
+    return Breaches(
+        all_limits([no_limits(len(fleet.problem.network.buses)), *(p.limits for p in parts)]),
+        np.concatenate([np.zeros(0), *(p.severity for p in parts)]),
+    )
+
+
+def leading(fleet: Fleet, breaches: Breaches) -> np.ndarray:
     """Per step, the worst of each group of breaches that answer alike; positions."""
     limits = breaches.limits
     effect = np.hstack(limits.tangents.effects(fleet)) * limits.side[:, None]

@@ -10,8 +10,9 @@ import numpy as np
 
 from core.findings import Finding, Severity
 from grid import powerflow
+from grid.envelope import AT_ONCE
 from optimization import netloop
-from optimization.activation import undeliverable
+from optimization.activation import activations, held_back, undeliverable
 from optimization.conduct import Conduct, conduct
 from optimization.diagnose import left_open, relaxed
 from optimization.explain import reasons
@@ -78,7 +79,10 @@ def plan(
         planned=outcome.figures,
         grounds=grounds(outcome.optimum),
     )
-    called = undeliverable(fleet, outcome.flow, outcome.solution)
+    called = outcome.called
+    if called is None:
+        called = activations(fleet, outcome.flow, outcome.solution)
+    reserve = [*undeliverable(fleet, called), *held_back(outcome.optimum)]
     return Plan(
         status=Status.OPTIMAL,
         baseline=baseline,
@@ -92,9 +96,10 @@ def plan(
         notes=[
             *_crossed(problem),
             *_drained(problem, baseline),
-            *(replace(g.finding(), severity=Severity.WARNING) for g in called),
+            *_pooled(problem),
+            *(replace(g.finding(), severity=Severity.WARNING) for g in reserve),
         ],
-        given=[*left_open(fleet, outcome.flow, _conduct(fleet, outcome.solution)), *called],
+        given=[*left_open(fleet, outcome.flow, _conduct(fleet, outcome.solution)), *reserve],
     )
 
 
@@ -153,6 +158,24 @@ def _drained(problem: DispatchProblem, baseline: KeyFigures) -> list[Finding]:
             (),
             f"The uncontrolled day takes {-baseline.stored_change_mwh:.1f} MWh out of the "
             "batteries without giving them back, so the plan's savings look smaller.",
+            Severity.INFO,
+        )
+    ]
+
+
+def _pooled(problem: DispatchProblem) -> list[Finding]:
+    """Chargers whose vehicles are planned as one sum where several stand there at once."""
+    several = tuple(e.asset for e in problem.envelopes if e.settings.get(AT_ONCE, 1) > 1)
+    if not several:
+        return []
+    return [
+        Finding(
+            "ev_charger",
+            "stays",
+            several,
+            "Several vehicles stand there at once and are planned as one sum, which may be more "
+            "than those can share that still want some. Describe each connector as an asset of its "
+            "own for an exact plan.",
             Severity.INFO,
         )
     ]

@@ -354,9 +354,25 @@ class Reference:
                 continue
             slack = self._extra(f"slack_{row}")
             value = self._on_the_line(limits.tangents, row)
+            if limits.activated[row]:
+                value = value + self._delivered(limits, row)
             side, aim = float(limits.side[row]), float(limits.aim[row])
             self.demand([side * (value - aim) / scale <= slack])
             self.costs.append(price * slack)
+
+    def _delivered(self, limits: Limits, row: int) -> Any:
+        """What all reserve of the row's direction adds: more fed in, or less, where it stands."""
+        t, way = int(limits.tangents.steps[row]), int(limits.activated[row])
+        per_mw, in_use = limits.tangents.per_mw[row], np.abs(self.fleet.fed_per_unit)
+        added: Any = 0.0
+        for reserve in self.problem.reserves:
+            if (reserve.direction is Direction.UP) != (way > 0):
+                continue
+            held = getattr(self.m, f"held_{reserve.name}")
+            for a in range(len(self.problem.envelopes)):
+                slope = float(per_mw[self.fleet.bus_position[a]] * in_use[a])
+                added = added + way * slope * held[a, t]
+        return added
 
     # --- terms ---------------------------------------------------------------------------------
 

@@ -34,6 +34,11 @@ class Direction(StrEnum):
     UP = "up"
     DOWN = "down"
 
+    @property
+    def sign(self) -> int:
+        """+1 for up, -1 for down: of what a delivery feeds in."""
+        return 1 if self is Direction.UP else -1
+
 
 @dataclass(frozen=True, eq=False)
 class Reserve:

@@ -24,7 +24,9 @@ KGCO2_PER_MWH = MappingProxyType(
 )
 """CO2 of burning a MWh of fuel (lower heating value).
 
-2006 IPCC Guidelines for National Greenhouse Gas Inventories, volume 2, chapter 2, table 2.2.
+2006 IPCC Guidelines for National Greenhouse Gas Inventories, volume 2, chapter 2, table 2.2:
+natural gas, liquefied petroleum gases, gas/diesel oil and residual fuel oil, compared with an
+independent transcription of that table (the whole of it, with its bounds), not with the PDF itself.
 Biogenic CO2 counts 0 there (it is reported apart); CH4 and N2O, and a gas engine's slip, are not
 in it: fuel_kgco2e_per_mwh is the place for a factor that has them.
 """

@@ -6,6 +6,14 @@ every schedule that serves them all lies within the bounds, but not the other wa
 that leaves late got early may stand for what one that leaves soon still needs, and the power that
 is left may be more than those can take that still want some. Describe each connector as an asset
 of its own where that matters.
+
+No account can be exact for several: a sum u of power can be shared among vehicles that ask e_i and
+take p_it at most if and only if for every set S of steps
+
+    sum over S of u_t dt <= sum over i of min(e_i, sum over S of p_it dt),  equal over all steps
+
+(maximum flow is minimum cut), while an account holds it for the sets that begin or end with the
+horizon and for single steps.
 """
 
 from __future__ import annotations
@@ -39,6 +47,7 @@ class Vehicle:
 
     present: share of each step that it is there. first, last: its steps. arrives: what it brings,
     leaves: what it takes along, by its departure. within: what of it it gets in the horizon.
+    charge_mw: the most it takes at the plug in each step, no more than all it needs.
     low, high: bounds of its content at the end of each step, as long as it is there.
     """
 
@@ -50,6 +59,7 @@ class Vehicle:
     leaves: float
     within: float
     p_max_mw: float
+    charge_mw: np.ndarray
     v2g: bool
     low: np.ndarray
     high: np.ndarray
@@ -110,6 +120,7 @@ def _vehicle(asset_id: str, stay: Stay, conditions: Conditions, rules: Rules) ->
         leaves=leaves,
         within=within,
         p_max_mw=p_max,
+        charge_mw=np.minimum(most, np.inf if v2g else needed) / (rules.efficiency * dt_h),
         v2g=v2g,
         low=low,
         high=high,

@@ -10,7 +10,7 @@ from core.sites import Asset, AssetKind
 from grid.der import Conditions
 from grid.der._inputs import HOURS_PER_DAY, drawn, optional, parameter, runs, within_hours
 from grid.der._stays import Rules, vehicles
-from grid.envelope import EnergyAccount, Envelope
+from grid.envelope import AT_ONCE, EnergyAccount, Envelope
 
 KIND = AssetKind.EV_CHARGER
 PROFILES = ("p_mw",)
@@ -32,7 +32,8 @@ def envelope(asset: Asset, conditions: Conditions) -> Envelope:
     needed_mwh and charged_mwh count at the plug. unserved_cny_per_mwh: what a MWh costs that
     the battery lacks at departure; without it, a stay that asks more than the charger can give is
     a conflict. With several vehicles at once a lack counts again in each step until all have gone,
-    and their limits are a relaxation, see grid/der/_stays.py.
+    and their limits are a relaxation, see grid/der/_stays.py; settings says how many there are
+    (AT_ONCE), and a plan names such chargers. One vehicle after the other is exact.
 
     Expected demand (profile p_mw; optional where stays are known). As long as known vehicles are
     there, what is expected beyond their needs stays as it is; afterwards, and where the charger
@@ -74,12 +75,16 @@ def envelope(asset: Asset, conditions: Conditions) -> Envelope:
             breach_cny_per_mwh=None if price is None else price / conditions.dt_h,
         ),
         soft_kind="" if price is None else "energy at departure",
+        settings={AT_ONCE: known.at_once} if known.at_once > 1 else {},
     )
 
 
 @dataclass(frozen=True, eq=False)
 class _Known:
-    """All known vehicles together; until: the first step that none of them concerns."""
+    """All known vehicles together; until: the first step that none of them concerns.
+
+    at_once: the most that stand there at one time; one that comes as another leaves does not count.
+    """
 
     until: int
     initial_mwh: float
@@ -92,6 +97,7 @@ class _Known:
     gain_up: float
     gain_down: float
     needed_mwh: float
+    at_once: int
 
     def beyond(self, demand: np.ndarray, dt_h: float, p_max_mw: float) -> np.ndarray:
         """What of the demand the known vehicles do not explain, within what they leave of power."""
@@ -117,13 +123,15 @@ def _known(asset: Asset, conditions: Conditions, power: float) -> _Known:
     steps = conditions.steps
     busy = np.any([v.present > 0.0 for v in there], axis=0) if there else np.zeros(steps, bool)
     stretches = runs(busy)
+    present = np.array([v.present for v in there]).reshape(len(there), steps)
+    together = present.sum(axis=0) > 1.0 + 1e-9
     low, high, inflow, keep = np.zeros(steps), np.zeros(steps), np.zeros(steps), np.ones(steps)
     charge, discharge = np.zeros(steps), np.zeros(steps)
     for vehicle in there:
         here = slice(vehicle.first, vehicle.last + 1)
         low[here] += vehicle.low[here]
         high[here] += vehicle.high[here]
-        charge += vehicle.p_max_mw * vehicle.present
+        charge += vehicle.charge_mw
         if vehicle.v2g:
             discharge += vehicle.p_max_mw * vehicle.present
         if not vehicle.before:
@@ -144,6 +152,7 @@ def _known(asset: Asset, conditions: Conditions, power: float) -> _Known:
         gain_up=efficiency,
         gain_down=gain_down,
         needed_mwh=sum(v.within for v in there) / efficiency,
+        at_once=int((present[:, together] > 0.0).sum(axis=0).max(initial=min(len(there), 1))),
     )
 
 

@@ -44,9 +44,11 @@ def envelope(asset: Asset, conditions: Conditions) -> Envelope:
     Profiles: temp_air (degC); ghi (W/m2) with solar_area_m2. State: temp_indoor (the middle of the
     band), and those of switching.
     Parameters: p_max_mw (electrical), p_min_mw (0; the least while on); ua_mw_per_k; c_mwh_per_k,
-    or time_constant_h = C / UA; temp_min_degc (20, EN 16798-1:2019 category II) and temp_max_degc
-    (24, the upper bound of GB 50736-2012, 3.0.1), numbers or 24 by local hour; of the hour in
-    which a step begins, held at its end. discomfort_cny_per_k_h, for each kelvin outside and hour
+    or time_constant_h = C / UA; temp_min_degc (20, the least for heating in dwellings of EN
+    16798-1:2019, annex B, category II) and temp_max_degc (24, the upper bound of the design
+    temperatures of GB 50736-2012, 3.0.1, 18 to 24 in cold regions), both by works that quote the
+    standards, not by the standards; numbers or 24 by local hour; of the hour in which a step
+    begins, held at its end. discomfort_cny_per_k_h, for each kelvin outside and hour
     (5000 * c_mwh_per_k: no saving is worth it). internal_gain_mw (0), a number or 24;
     solar_area_m2 (0), the area that would let in what ghi brings. end_cny_per_mwh (0), worth of
     the heat in the building at the end.

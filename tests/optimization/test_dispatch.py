@@ -13,7 +13,7 @@ from scipy.optimize import linprog
 import grid.der
 from core.errors import ConfigurationError, NotOptimalError
 from core.sites import AssetKind
-from grid.envelope import Envelope
+from grid.envelope import AT_ONCE, Envelope
 from optimization.devices import TIE_BREAK_CNY_PER_MWH
 from optimization.planner import plan
 from optimization.result import Status
@@ -302,7 +302,7 @@ def test_free_energy_goes_in_early(toy):
 TOY = """
 import numpy as np
 from core.sites import AssetKind
-from grid.envelope import Envelope
+from grid.envelope import AT_ONCE, Envelope
 
 KIND = AssetKind.GENERATOR
 
@@ -322,6 +322,14 @@ def test_a_new_type_is_dispatched_without_a_change_here(toy, tmp_path, monkeypat
     engine = day.asset(AssetKind.GENERATOR, "sgen", p_max_mw=1.0)
     found = plan(day.problem([engine], price=[100.0, 300.0, 200.0], load=2.0))
     np.testing.assert_allclose(found.schedule.p_mw.values[:, 0], [0.0, 1.0, 0.0], atol=1e-6)
+
+
+def test_chargers_whose_vehicles_are_pooled_are_named(toy):
+    day = toy(2)
+    one = day.battery(soc=0.5)
+    two = replace(day.battery(1, soc=0.5), settings={AT_ONCE: 2})
+    notes = plan(day.problem([one, two], price=300.0)).notes
+    assert [(n.component, n.ids) for n in notes] == [("ev_charger", (two.asset,))]
 
 
 def test_problems_that_do_not_fit_are_refused(toy):

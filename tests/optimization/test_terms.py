@@ -137,33 +137,6 @@ def test_reserve_needs_power_and_energy_behind_it(toy):
         assert found.baseline.reserve_cny == 0.0
 
 
-def test_reserve_that_the_grid_cannot_carry_is_named_with_its_share(toy):
-    """A line of 0.1 kA carries 3.46 MVA. 2 MW are fed in already, so of 3 MW up reserve about half
-    can be called in the first step, and all of it in the second, where 3 MW are drawn."""
-    day = toy(2)
-    battery = day.battery(soc=0.9, p_max_mw=3.0, e_max_mwh=30.0)
-    sun = np.array([2.0, 0.0])
-    reserve = Reserve("fast", Direction.UP, np.full(2, 3.0), 0.5, price_cny_per_mw_h=10.0)
-    problem = day.problem(
-        [battery], price=300.0, export=290.0, load=[0.0, 3.0], sgen=sun, ohm=0.5, max_i_ka=0.1
-    )  # selling the sun is worth more than storing it
-    found = plan(replace(problem, reserves=(reserve,)))
-    assert found.violations == []
-    p = found.schedule.p_mw.values[:, 0]
-    held = found.schedule["reserve_fast_mw"].values[:, 0]
-    (given,) = [g for g in found.given if g.limit == "reserve"]
-    assert (given.component, given.subject) == ("line", "0")
-    assert (given.start, given.end) == (problem.times[0], problem.times[1])
-    carried = np.sqrt(3) * 20.0 * 0.1
-    share = (carried - sun[0] + p[0]) / held[0]
-    assert 1 - given.amount / held[0] == pytest.approx(share, abs=0.03)
-    assert "fast" in given.text_en
-    assert "fast" in given.text_zh
-    assert any(note.field == "reserve" for note in found.notes)
-    wide = plan(replace(problem, network=day.problem([], price=1.0).network, reserves=(reserve,)))
-    assert not [g for g in wide.given if g.limit == "reserve"]
-
-
 def test_what_is_switched_off_gives_no_reserve(toy):
     """A genset that is too dear to run earns its reserve only while it runs at its least."""
     day = toy(2)

@@ -381,6 +381,32 @@ def test_requests_that_fail_are_told_so_one_by_one(
             assert ended[number].reason.startswith("The city")
 
 
+class Stumbling(Rolling):
+    """Fails once of something that nobody foresaw."""
+
+    stumbled = False
+
+    def follow(self, schedule: xr.Dataset | None) -> None:
+        if not self.stumbled:
+            self.stumbled = True
+            raise ZeroDivisionError("a bug")
+        super().follow(schedule)
+
+
+def test_a_bug_ends_one_request_and_not_the_next(
+    city: City, broker: Broker, now: datetime, caplog: pytest.LogCaptureFixture
+) -> None:
+    with city.database.connection() as connection:
+        asked = [runs.request(connection, "intraday", who, now) for who in ("li", "wang")]
+    Dispatcher(city, Settings(broker_port=broker.port), Stumbling()).requested(now)
+    ended = {run.id: run for run in stored(city)}
+    assert [ended[number].state for number in asked] == ["failed", "optimal"]
+    assert ended[asked[0]].reason
+    (told,) = [record for record in caplog.records if record.message == "requested plan failed"]
+    assert told.exc_info is not None
+    assert told.exc_info[0] is ZeroDivisionError
+
+
 def test_a_city_without_a_grid_has_no_job_that_can_only_fail(
     with_site: Callable[..., City], now: datetime
 ) -> None:

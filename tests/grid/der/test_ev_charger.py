@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from scipy.optimize import linprog
 
 from core.errors import ConfigurationError
 from core.sites import AssetKind
 from grid.der import Stay
+from grid.envelope import AT_ONCE
 
 HOURS = np.arange(96) / 4
 START = datetime(2026, 6, 20, 16, tzinfo=UTC)  # local midnight
@@ -302,3 +304,104 @@ def test_charging_every_vehicle_when_it_comes_is_allowed(make, stays, fair_share
 
 def _hours_left(stay: Stay) -> float:
     return (stay.departure - max(stay.arrival, START)).total_seconds() / 3600
+
+
+# Several stays, against a judge that gives each its own energy.
+
+
+def per_stay_cny(stays, price, p_max_mw: float = 1.0) -> float | None:
+    """The least cost of charging each vehicle at its own power; None where it cannot be done."""
+    hours = np.arange(24)
+    rates = np.array(
+        [
+            (s.max_p_mw or p_max_mw)
+            * np.clip(
+                np.minimum(_hour(s.departure), hours + 1) - np.maximum(_hour(s.arrival), hours),
+                0,
+                1,
+            )
+            for s in stays
+        ]
+    )
+    each, every = np.kron(np.eye(len(stays)), np.ones(24)), np.tile(np.eye(24), len(stays))
+    found = linprog(
+        np.tile(price, len(stays)),
+        A_eq=each,
+        b_eq=[s.needed_mwh for s in stays],
+        A_ub=every,
+        b_ub=np.full(24, p_max_mw),
+        bounds=list(zip(np.zeros(rates.size), rates.ravel(), strict=True)),
+    )
+    return None if found.x is None else float(found.fun)
+
+
+def _hour(ts: datetime) -> float:
+    return (ts - START).total_seconds() / 3600
+
+
+prices_ = st.lists(st.floats(-300, 1500), min_size=24, max_size=24)
+EXACT = {"efficiency_charge": 1.0}
+
+
+@settings(max_examples=30)
+@given(
+    edges=st.lists(st.integers(0, 24), min_size=2, max_size=8, unique=True),
+    needed=st.lists(st.floats(0, 1), min_size=4, max_size=4),
+    powers=st.lists(st.floats(0.1, 1), min_size=4, max_size=4),
+    price=prices_,
+)
+def test_one_vehicle_after_the_other_is_exact(make, cheapest, edges, needed, powers, price):
+    """Any number of stays, back to back or apart: the same optimum as with an account for each."""
+    ends = sorted(edges)[: len(edges) // 2 * 2]
+    stays = tuple(
+        Stay(at(a), at(b), share * power * (b - a), max_p_mw=power)
+        for a, b, share, power in zip(ends[::2], ends[1::2], needed, powers, strict=False)
+    )
+    made = charger(make, EXACT, stays)
+    assert made.settings == {}
+    plan = cheapest(made, 1.0, np.array(price))
+    assert plan.cost == pytest.approx(per_stay_cny(stays, price), abs=1e-3)
+
+
+@settings(max_examples=30)
+@given(
+    parts=st.lists(
+        st.tuples(st.integers(0, 20), st.integers(1, 12), st.floats(0, 1), st.floats(0.1, 0.5)),
+        min_size=2,
+        max_size=2,
+    ),
+    price=prices_,
+)
+def test_several_at_once_are_a_relaxation_and_named(make, cheapest, parts, price):
+    """Never dearer than with an account for each, and where they overlap the envelope says so."""
+    stays = tuple(
+        Stay(at(a), at(min(a + n, 24)), share * power * (min(a + n, 24) - a), max_p_mw=power)
+        for a, n, share, power in parts
+    )
+    made = charger(make, EXACT, stays)
+    overlap = min(s.departure for s in stays) > max(s.arrival for s in stays)
+    assert made.settings == ({AT_ONCE: 2} if overlap else {})
+    plan, judge = cheapest(made, 1.0, np.array(price)), per_stay_cny(stays, price)
+    assert judge is not None
+    assert plan.cost <= judge + 1e-3
+
+
+def test_what_the_relaxation_leaves_out(make, cheapest):
+    """The car that stays till noon gets its energy at once; it cannot pass it to the one that goes
+    at 02:00, which has to charge all the time. The sum does not know whose energy it is."""
+    stays = (
+        Stay(at(0), at(2), needed_mwh=1.0, max_p_mw=0.5),
+        Stay(at(0), at(12), needed_mwh=1.0, max_p_mw=0.5),
+    )
+    price = np.where(np.arange(24) == 1, 900.0, np.where(np.arange(24) == 0, 100.0, 500.0))
+    plan = cheapest(charger(make, EXACT, stays), 1.0, price)
+    assert plan.p_mw[:2] == pytest.approx([1.0, 0.0])
+    assert per_stay_cny(stays, price) == pytest.approx(0.5 * 900 + 1.0 * 100 + 0.5 * 500)
+    assert plan.cost == pytest.approx(1.0 * 100 + 1.0 * 500)
+
+
+def test_a_vehicle_takes_no_more_in_a_step_than_all_it_needs(make):
+    """So a car that is nearly full lends no power to the one beside it."""
+    stays = (Stay(at(0), at(4), needed_mwh=0.1), Stay(at(0), at(4), needed_mwh=2.0, max_p_mw=0.5))
+    made = charger(make, EXACT, stays)
+    assert made.up_mw[:4] == pytest.approx(0.6)
