@@ -29,6 +29,7 @@ from grid import der
 from grid.envelope import Envelope
 from grid.network import Network
 from grid.network import read as read_network
+from grid.uncontrolled import by_itself
 from optimization.planner import plan as solve_plan
 from optimization.problem import DispatchProblem
 from optimization.result import Plan
@@ -141,13 +142,18 @@ def assemble(
         series_keys = [keys.of(site.id, a.id, variable) for a in assets]
         return expected(connection, series_keys, horizon, resolution).to_numpy()
 
-    load_p, sgen_p = powers(loads, "p_mw"), powers(sgens, "p_mw")
+    load_p, sgen_p = powers(loads, "p_mw"), np.maximum(powers(sgens, "p_mw"), 0.0)
+    envelopes = _envelopes(
+        connection, city, horizon, _by_asset(loads, load_p) | _by_asset(sgens, sgen_p)
+    )
+    alone = _by_themselves(envelopes, resolution)
+    load_p, sgen_p = _with(load_p, loads, alone), _with(sgen_p, sgens, alone)
     load_q = load_p * _tan_phi(connection, city, loads, horizon)
     injections = xr.Dataset(
         {
             "load_p_mw": (("time", "load"), load_p, {"units": "MW"}),
             "load_q_mvar": (("time", "load"), load_q, {"units": "Mvar"}),
-            "sgen_p_mw": (("time", "sgen"), np.maximum(sgen_p, 0.0), {"units": "MW"}),
+            "sgen_p_mw": (("time", "sgen"), sgen_p, {"units": "MW"}),
         },
         coords={
             "time": times,
@@ -163,12 +169,7 @@ def assemble(
         dt_h=resolution.total_seconds() / 3600.0,
         network=network,
         injections=injections,
-        envelopes=_envelopes(
-            connection,
-            city,
-            horizon,
-            _by_asset(loads, load_p) | _by_asset(sgens, np.maximum(sgen_p, 0.0)),
-        ),
+        envelopes=envelopes,
         import_cny_per_mwh=given(
             "import_price_series", import_price(site.parameters, times, site.timezone)
         ),
@@ -188,6 +189,27 @@ def assemble(
 
 def _by_asset(assets: Sequence[Asset], values: np.ndarray) -> dict[str, np.ndarray]:
     return {asset.id: values[:, i] for i, asset in enumerate(assets)}
+
+
+def _by_themselves(envelopes: Sequence[Envelope], resolution: timedelta) -> dict[str, np.ndarray]:
+    """The uncontrolled day of what is not told by its own past power, by asset."""
+    kinds, dt_h = der.found(), resolution.total_seconds() / 3600.0
+    return {
+        envelope.asset: by_itself(envelope, dt_h)
+        for envelope in envelopes
+        if envelope.element != "storage" and "p_mw" not in kinds[envelope.kind].profiles
+    }
+
+
+def _with(
+    values: np.ndarray, assets: Sequence[Asset], known: Mapping[str, np.ndarray]
+) -> np.ndarray:
+    """``values`` (time, asset) with the columns of those that are ``known``."""
+    result = values.copy()
+    for column, asset in enumerate(assets):
+        if asset.id in known:
+            result[:, column] = known[asset.id]
+    return result
 
 
 def _tan_phi(

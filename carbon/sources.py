@@ -44,8 +44,9 @@ def source_kgco2e_per_mwh(asset: Asset, by_kind: Mapping[str, Any] | None = None
 
     Its own parameter ``kgco2e_per_mwh`` comes first, then what ``by_kind`` (the city's parameter
     ``source_kgco2e_per_mwh``) says of its kind, then its ``fuel``, over ``efficiency_electric``
-    (0.35) and, where heat is used, ``efficiency_heat`` (0): a plant that makes both shares its
-    fuel by energy (IEA), so that MWh of either kind carry alike. Nothing of all that: 0.
+    (its ``efficiency``, as plans read it, or 0.35) and, where heat is used, ``efficiency_heat``
+    (0): a plant that makes both shares its fuel by energy (IEA), so that MWh of either kind carry
+    alike. Nothing of all that: 0.
     Raises ConfigurationError for an unknown fuel and for what is no usable number.
     """
     for stated in (asset.parameters.get("kgco2e_per_mwh"), (by_kind or {}).get(str(asset.kind))):
@@ -59,8 +60,9 @@ def source_kgco2e_per_mwh(asset: Asset, by_kind: Mapping[str, Any] | None = None
             f"The fuel {fuel!r} of {asset.id} is unknown; there are "
             f"{', '.join(FUELS_KGCO2_PER_TJ)}."
         )
+    usual = asset.parameters.get("efficiency", 0.35)
     electric = _number(
-        asset, "efficiency_electric", asset.parameters.get("efficiency_electric", 0.35)
+        asset, "efficiency_electric", asset.parameters.get("efficiency_electric", usual)
     )
     heat = _number(asset, "efficiency_heat", asset.parameters.get("efficiency_heat", 0.0))
     if not 0 < electric <= 1 or electric + heat > 1.2:  # condensing boilers exceed 1 by NCV

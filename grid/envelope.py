@@ -56,6 +56,8 @@ class EnergyAccount:
     end_cny_per_mwh: what content is worth at the end of the horizon.
     breach_cny_per_mwh: where given, the bounds may be broken at this price for each MWh beyond
     them and hour (discomfort, energy not served at departure); None for hard bounds.
+    bought: whether what is missing is bought at that price, such as heat from another boiler:
+    then going under the bounds is a choice, and no limit that has to give.
     spill_cny_per_mwh: where given, content may be thrown away at this price.
     depth: wear by depth of discharge, on top of the price of lowering; empty for none.
     """
@@ -73,6 +75,7 @@ class EnergyAccount:
     breach_cny_per_mwh: float | None = None
     spill_cny_per_mwh: float | None = None
     depth: tuple[DepthBand, ...] = ()
+    bought: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -505,7 +505,8 @@ def _soft_open(fleet: Fleet, done: Conduct) -> list[Given]:
         shed = a >= fleet.named
         over = done.lowered_mw[:, a] if shed else done.outside_mwh[:, a]
         over = np.where(over > 1e-4, over, 0.0)
-        soft = envelope.account is not None and envelope.account.breach_cny_per_mwh is not None
+        account = envelope.account
+        soft = account is not None and account.breach_cny_per_mwh is not None and not account.bought
         if not over.any() or not (shed or soft):
             continue
         if shed:
@@ -514,7 +515,11 @@ def _soft_open(fleet: Fleet, done: Conduct) -> list[Given]:
             found.append(_soft(problem, "load", index, "unserved", over, "MW", what, zh))
             continue
         en = envelope.soft_kind or "energy bounds"
-        words = {"comfort": "室温舒适区间", "energy at departure": "离开时所需电量"}
+        words = {
+            "comfort": "室温舒适区间",
+            "energy at departure": "离开时所需电量",
+            "reservoir level": "水池水位",
+        }
         what, zh = f"{en} of {envelope.asset}", f"{envelope.asset} 的{words.get(en, '能量区间')}"
         kind = str(envelope.kind)
         found.append(_soft(problem, kind, envelope.asset, "energy", over, "MWh", what, zh))

@@ -183,9 +183,9 @@ class Session:
         return status, timer() - start
 
     def _begin(self) -> None:
-        """Take a stand for the first solve; a search over integers begins with its own presolve."""
+        """Take a stand for the first solve."""
         every = np.array_equal(self.tangents.steps, np.arange(self.model.problem.steps))
-        if self._begun or not every or self.model.program.integer.any():
+        if self._begun or not every:
             return
         self._begun = True
         rows = self.solver.places(self.tangent_rows)

@@ -25,6 +25,8 @@ _STATUS = {
 }
 MIP_GAP = 1e-4
 """Relative distance to the bound at which a search over integers ends."""
+_ABS_GAP = 1e-6
+_WHOLE = 1e-6
 
 
 class Solver:
@@ -37,8 +39,9 @@ class Solver:
         self._highs.silent()
         self._option("threads", 1)
         self._time_limit_s = time_limit_s
+        self._mip_gap = mip_gap
         self._option("mip_rel_gap", mip_gap)
-        self._option("mip_abs_gap", 1e-6)
+        self._option("mip_abs_gap", _ABS_GAP)
         self._kept: tuple[np.ndarray, np.ndarray, np.ndarray, float] | None = None
         self._followed = np.zeros(0)
         self._followed_duals = np.zeros(0)
@@ -71,6 +74,7 @@ class Solver:
         self._integer = np.flatnonzero(program.integer)
         self._lower = program.lower.copy()
         self._upper = program.upper.copy()
+        self._hint = None  # of another program
         self._clear()
 
     # --- edits ---------------------------------------------------------------------------------
@@ -142,12 +146,17 @@ class Solver:
         """Solve from the last basis.
 
         With integer columns the duals are those of the linear program in which the integers are
-        held at their values. A search that runs out of time counts as optimal when it has found
-        integers that fit.
+        held at their values. The search over integers, which begins with a presolve of its own and
+        costs many times a linear solve, is spared where integers next to the linear optimum are
+        as good as it promises: within the gap. A search that runs out of time counts as optimal
+        when it has found integers that fit.
         """
         self._clear()
         if not self._integer.size:
             return self._linear()
+        status = self._next_to_the_linear_optimum()
+        if status is not None:
+            return status
         hint = self._hint
         if hint is not None:
             self._highs.setSolution(self._integer.size, _int(self._integer), hint)
@@ -158,6 +167,28 @@ class Solver:
         chosen = np.round(np.asarray(self._highs.getSolution().col_value)[self._integer])
         self._hint = chosen
         return self._with_integers_held(chosen)
+
+    def _next_to_the_linear_optimum(self) -> Status | None:
+        """OPTIMAL at integers proven good enough, why there are none, or None: to be searched."""
+        bound = self._integer
+        kinds = np.zeros(bound.size, dtype=np.uint8)
+        self._highs.changeColsIntegrality(bound.size, _int(bound), kinds)
+        status = self._linear()
+        relaxed = np.asarray(self._highs.getSolution().col_value)[bound]
+        least = float(self._highs.getInfo().objective_function_value)
+        self._highs.changeColsIntegrality(bound.size, _int(bound), kinds + 1)
+        if status is not Status.OPTIMAL:
+            return status if status is Status.INFEASIBLE else None
+        for chosen in _neighbours(relaxed):
+            self._clear()
+            if self._with_integers_held(chosen) is not Status.OPTIMAL:
+                continue
+            self._hint = chosen
+            found = self.objective
+            if found - least <= max(self._mip_gap * abs(found), _ABS_GAP):
+                return Status.OPTIMAL
+        self._clear()
+        return None
 
     def _has_plan(self, status: Status) -> bool:
         """Out of time, but with integers that fit: better than no plan at all."""
@@ -296,6 +327,15 @@ class Solver:
 
     def _option(self, name: str, value: object) -> None:
         self._highs.setOptionValue(name, value)
+
+
+def _neighbours(relaxed: np.ndarray) -> list[np.ndarray]:
+    """Integers to try around a linear optimum: the nearest, then those above."""
+    nearest = np.round(relaxed)
+    if np.abs(relaxed - nearest).max() <= _WHOLE:
+        return [nearest]
+    above = np.ceil(relaxed - _WHOLE)
+    return [nearest] if np.array_equal(nearest, above) else [nearest, above]
 
 
 def _marks(statuses: Sequence[highspy.HighsBasisStatus]) -> np.ndarray:

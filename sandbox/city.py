@@ -13,7 +13,7 @@ import numpy as np
 from core.series import Series
 from core.sites import Asset, AssetKind, Enterprise, Site, Tag
 from core.timeaxis import QUARTER_HOUR
-from sandbox import air, materialcache, names
+from sandbox import air, equipment, materialcache, names
 from sandbox.citytime import CITY_START, TIMEZONE
 from sandbox.devices import (
     CHIRPSTACK_TAGS,
@@ -114,6 +114,7 @@ def build(source: Materials, seed: int = 1) -> Site:
         *_loads(source.loads, owners),
         *_sgens(source.sgens),
         *_batteries(source.storages),
+        *_equipment(source.equipment),
         *_others(source),
     )
     assets = tuple(_in_district(asset, source.lat, source.lon) for asset in described)
@@ -164,7 +165,10 @@ def _enterprises(owners: dict[int, str]) -> tuple[Enterprise, ...]:
             name_zh=b.name_zh,
             sector=b.sector,
             province=names.PROVINCE,
-            assets=tuple(f"load-{row:03d}" for row in sorted(owners) if owners[row] == b.id),
+            assets=(
+                *(f"load-{row:03d}" for row in sorted(owners) if owners[row] == b.id),
+                *(item.id for item in equipment.EQUIPMENT if item.owner == b.id),
+            ),
         )
         for b in names.BUSINESSES
     )
@@ -241,6 +245,23 @@ def _batteries(storages: Elements) -> Iterator[Asset]:
         words = ("Battery park", "储能电站") if big else ("Community battery", "社区储能")
         yield _element_asset(
             storages, row, f"battery-{index:03d}", AssetKind.BATTERY, words, parameters, "storage"
+        )
+
+
+def _equipment(places: Elements) -> Iterator[Asset]:
+    for row, item in enumerate(equipment.EQUIPMENT):
+        drawing = {equipment.TAN_PHI: item.tan_phi} if item.element == "load" else {}
+        yield Asset(
+            id=item.id,
+            kind=item.kind,
+            name_en=item.name_en,
+            name_zh=item.name_zh,
+            lat=round(float(places.lat[row]), 5),
+            lon=round(float(places.lon[row]), 5),
+            owner=item.owner,
+            element=item.element,
+            element_index=int(places.index[row]),
+            parameters={**item.parameters, **drawing, "feeder": str(places.feeder[row])},
         )
 
 

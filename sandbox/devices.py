@@ -11,12 +11,24 @@ TagRow = tuple[str, str, str]
 
 _LOAD: tuple[TagRow, ...] = (("p", "p_mw", "kW"), ("q", "q_mvar", "kvar"))
 _SGEN: tuple[TagRow, ...] = (("p", "p_mw", "kW"),)
+_HEAT: TagRow = ("heat", "heat_mw", "kW")
+_STATE: TagRow = ("state_h", "time_in_state_h", "h")
 
 ENERGY_TAGS: MappingProxyType[AssetKind, tuple[TagRow, ...]] = MappingProxyType(
     {
         AssetKind.METER: _LOAD,
         AssetKind.EV_CHARGER: _LOAD,
         AssetKind.FLEXIBLE_LOAD: _LOAD,
+        AssetKind.HEAT_PUMP: (*_LOAD, ("room", "temp_indoor", "Cel")),
+        AssetKind.ELECTRIC_BOILER: (*_LOAD, _HEAT, ("soc", "soc", "%")),
+        AssetKind.PUMP_STATION: (
+            *_LOAD,
+            ("flow", "flow_m3_per_h", "m3/h"),
+            ("volume", "volume_m3", "m3"),
+        ),
+        AssetKind.STREET_LIGHTING: _LOAD,
+        AssetKind.CHP: (*_SGEN, _HEAT, _STATE),
+        AssetKind.GENSET: (*_SGEN, _STATE),
         AssetKind.PV: _SGEN,
         AssetKind.WIND: _SGEN,
         AssetKind.GENERATOR: _SGEN,

@@ -15,7 +15,7 @@ from core.errors import ConfigurationError
 from sandbox import citytime
 from sandbox.energy import START_SOC
 from sandbox.setpoints import Setpoints
-from sandbox.state import State
+from sandbox.state import Holding, State
 from sandbox.world import Panel, World
 
 SCHEMA = pa.schema(
@@ -47,7 +47,7 @@ def write(
     days = np.split(
         quarters, np.arange(citytime.STEPS_PER_DAY, len(quarters), citytime.STEPS_PER_DAY)
     )
-    soc = np.full(len(world.energy.batteries), START_SOC)
+    holding = Holding(np.full(len(world.energy.batteries), START_SOC))
     rows = 0
     part = out.with_name(f"{out.name}.part")
     try:
@@ -55,7 +55,7 @@ def write(
         with pq.ParquetWriter(part, SCHEMA, compression="zstd") as writer:
             for done, day in enumerate(days):
                 progress(done, len(days))
-                electric, soc = world.electric(day, soc, Setpoints())
+                electric, holding = world.electric(day, holding, Setpoints())
                 panels = (electric, world.air(day), world.weather(day), world.water(day))
                 table = pa.concat_tables([_long(panel) for panel in panels])
                 rows += table.num_rows
@@ -67,7 +67,7 @@ def write(
         with suppress(OSError):
             part.unlink(missing_ok=True)
     progress(len(days), len(days))
-    return rows, State(int(quarters[-1]) + 1, soc)
+    return rows, State(int(quarters[-1]) + 1, holding)
 
 
 def _long(panel: Panel) -> pa.Table:

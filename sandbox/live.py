@@ -32,7 +32,7 @@ from core.timeaxis import EPOCH, MICROSECOND
 from sandbox import citytime, setpoints, state, wire
 from sandbox.air import PER_QUARTER
 from sandbox.setpoints import Setpoints
-from sandbox.state import State
+from sandbox.state import Holding, State
 from sandbox.world import World
 
 _log = logging.getLogger("sandbox")
@@ -169,10 +169,10 @@ class _Link:
 
 @dataclass
 class _Chapter:
-    """A quarter-hour on its way: what the batteries held before it, and what is unconfirmed."""
+    """A quarter-hour on its way: what the city held before it, and what is unconfirmed."""
 
     quarter: int
-    soc: np.ndarray
+    holding: Holding
     waiting: int = 0
     complete: bool = False
 
@@ -201,9 +201,9 @@ class _Life:
         self._chapters: deque[_Chapter] = deque()
         self._saved_at = time.monotonic()
         self._until = None if settings.until is None else citytime.quarter(settings.until)
-        self.quarter, self._soc = self._beginning()
+        self.quarter, self._holding = self._beginning()
         some = np.array([self.quarter])
-        self._gateways = wire.gateways(site, world.electric(some, self._soc, Setpoints())[0])
+        self._gateways = wire.gateways(site, world.electric(some, self._holding, Setpoints())[0])
         self._air_sensors = wire.sensors(site, world.air(some))
         self._weather_sensors = wire.sensors(site, world.weather(some))
         self._water_sensors: tuple[wire.Sensor, ...] | None = None
@@ -233,8 +233,8 @@ class _Life:
             self._note_confirmed()
         self._save()
 
-    def _beginning(self) -> tuple[int, np.ndarray]:
-        """The quarter-hour to go on with, and what the batteries hold there."""
+    def _beginning(self) -> tuple[int, Holding]:
+        """The quarter-hour to go on with, and what the city holds there."""
         energy, clock = self._world.energy, self._settings.clock
         born = citytime.quarter(clock.origin_city)
         now = max(citytime.quarter(clock.at(datetime.now(UTC))), born)
@@ -243,18 +243,19 @@ class _Life:
             first = max(born, now - CATCH_UP_QUARTERS)
             return first, energy.settled(first)
         if kept.quarter > now + 1:
-            _log.warning("the city's clock went back; it goes on with what its batteries hold")
-            return now, kept.soc
+            _log.warning("the city's clock went back; it goes on with what it holds")
+            return now, kept.holding
         first = max(kept.quarter, now - CATCH_UP_QUARTERS)
-        soc = kept.soc
+        holding = kept.holding
         if first > kept.quarter:
             _log.warning("a pause of %d city hours is passed over", (first - kept.quarter) // 4)
-            soc = energy.run(np.arange(kept.quarter, first), soc, Setpoints())[-1].soc
-        return first, soc
+            quarters = np.arange(kept.quarter, first)
+            holding = energy.run(quarters, holding, Setpoints())[-1].holding
+        return first, holding
 
     def _begin(self) -> None:
         """The air stations speak within the quarter-hour; their messages are ready before it."""
-        chapter = _Chapter(self.quarter, self._soc)
+        chapter = _Chapter(self.quarter, self._holding)
         self._chapters.append(chapter)
         if self._over():
             return
@@ -268,7 +269,7 @@ class _Life:
         """The quarter-hour is over: meters, weather, water, and now and then some noise."""
         chapter, end_us = self._chapters[-1], self._end_us()
         now = np.array([self.quarter])
-        electric, self._soc = self._world.electric(now, self._soc, self._link.setpoints)
+        electric, self._holding = self._world.electric(now, self._holding, self._link.setpoints)
         for gateway in self._gateways:
             self._queue(wire.senml(self._site.id, gateway, electric, 0), end_us, chapter)
         weather, water = self._world.weather(now), self._world.water(now)
@@ -312,8 +313,8 @@ class _Life:
 
     def _save(self) -> None:
         self._saved_at = time.monotonic()
-        first = self._chapters[0] if self._chapters else _Chapter(self.quarter, self._soc)
-        kept = State(first.quarter, first.soc)
+        first = self._chapters[0] if self._chapters else _Chapter(self.quarter, self._holding)
+        kept = State(first.quarter, first.holding)
         state.save(self._settings.state, kept, self._settings.seed)
 
     def _over(self) -> bool:

@@ -17,7 +17,7 @@ import numpy as np
 
 from sandbox.materials import Elements, Materials
 
-_FORMAT = 1
+_FORMAT = 2
 """Raise when what is kept changes: older files are then made anew."""
 
 
@@ -40,7 +40,7 @@ def load(cache: Path | None = None) -> Materials:
     return materials
 
 
-_TABLES = ("loads", "sgens", "storages")
+_TABLES = ("loads", "sgens", "storages", "equipment")
 _FIELDS = tuple(Elements.__dataclass_fields__)
 
 

@@ -34,7 +34,11 @@ class Elements:
 
 @dataclass(frozen=True)
 class Materials:
-    """The raw city. profiles: shape (35136, columns), float32, rows in UTC+1 of 2016."""
+    """The raw city. profiles: shape (35136, columns), float32, rows in UTC+1 of 2016.
+
+    equipment: where the items of sandbox/equipment stand, in their order; index is that of each
+    in its own table, and they have no profile.
+    """
 
     network_json: str
     lat: float
@@ -42,4 +46,5 @@ class Materials:
     loads: Elements
     sgens: Elements
     storages: Elements
+    equipment: Elements
     profiles: np.ndarray

@@ -15,6 +15,7 @@ import pandapower as pp
 import pandas as pd
 import simbench
 
+from sandbox.equipment import EQUIPMENT, Item
 from sandbox.materials import Elements, Materials
 
 CODE = "1-MV-semiurb--2-sw"
@@ -52,6 +53,7 @@ def extract() -> Materials:
         for name in ("load", "sgen", "storage")
     }
     _prepare(net)
+    equipment = _equipped(net, tables["load"])
     latlon = np.array(list(position.values()))
     return Materials(
         network_json=pp.to_json(net, None, indent=None),
@@ -60,6 +62,7 @@ def extract() -> Materials:
         loads=tables["load"],
         sgens=tables["sgen"],
         storages=tables["storage"],
+        equipment=equipment,
         profiles=profiles,
     )
 
@@ -156,6 +159,40 @@ def _elements(
         profile=names.to_numpy(dtype=np.str_),
         kind=frame.type.fillna("").to_numpy(dtype=np.str_),
         feeder=np.array([feeders[bus] for bus in buses], dtype=np.str_),
+    )
+
+
+def _equipped(net: Any, loads: Elements) -> Elements:
+    """Puts sandbox/equipment into ``net``, behind SimBench's own elements, and says where."""
+    made = {"load": pp.create_load, "sgen": pp.create_sgen}
+    beside = np.array([item.beside for item in EQUIPMENT])
+    index = [
+        _placed(net, item, int(loads.bus[item.beside]), made[item.element]) for item in EQUIPMENT
+    ]
+    none, unknown = np.zeros(len(EQUIPMENT)), np.full(len(EQUIPMENT), -1)
+    most = np.array([item.parameters["p_max_mw"] for item in EQUIPMENT])
+    return Elements(
+        index=np.array(index, dtype=np.int64),
+        bus=loads.bus[beside],
+        lat=loads.lat[beside],
+        lon=loads.lon[beside],
+        p_mw=most,
+        q_mvar=most * [item.tan_phi for item in EQUIPMENT],
+        sn_mva=most,
+        e_mwh=none,
+        efficiency=none,
+        p_column=unknown,
+        q_column=unknown,
+        profile=np.full(len(EQUIPMENT), "", dtype=np.str_),
+        kind=np.array([item.kind for item in EQUIPMENT], dtype=np.str_),
+        feeder=loads.feeder[beside],
+    )
+
+
+def _placed(net: Any, item: Item, bus: int, create: Any) -> int:
+    most = item.parameters["p_max_mw"]
+    return int(
+        create(net, bus, p_mw=most, q_mvar=most * item.tan_phi, sn_mva=most, name=item.name_en)
     )
 
 

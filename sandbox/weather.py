@@ -44,7 +44,7 @@ class Climate:
 
     def __init__(self, source: Materials, seed: int) -> None:
         self._seed = seed
-        self._lat, self._lon = source.lat, source.lon
+        self.lat, self.lon = source.lat, source.lon
         self._clearness = _clearness(source)
         self._wind_pu = _fleet(source, source.sgens.kind == "Wind_MV")
 
@@ -54,7 +54,7 @@ class Climate:
         rows = citytime.profile_rows(quarters)
         clearness = self._clearness[rows]
         middle_s = ts_s + citytime.QUARTER_S / 2
-        clear = solar.clear_sky_ghi(solar.cos_zenith(middle_s, self._lat, self._lon))
+        clear = solar.clear_sky_ghi(solar.cos_zenith(middle_s, self.lat, self.lon))
         return Weather(
             ghi=clear * clearness,
             temp_air=_temperature(self._seed, ts_s, clearness),

@@ -16,10 +16,22 @@ from sandbox.air import AirModel
 from sandbox.energy import Energy, Quarter
 from sandbox.materials import Materials
 from sandbox.setpoints import Setpoints
+from sandbox.state import Holding
 from sandbox.water import District
 from sandbox.weather import Climate
 
-_DIGITS = {"kW": 3, "kvar": 3, "%": 2, "µg/m3": 1, "mg/m3": 3, "L/s": 3, "m3": 3}
+_DIGITS = {
+    "kW": 3,
+    "kvar": 3,
+    "%": 2,
+    "µg/m3": 1,
+    "mg/m3": 3,
+    "L/s": 3,
+    "m3": 3,
+    "m3/h": 2,
+    "MW": 4,
+    "h": 2,
+}
 """Decimals that a device sends, by unit; 2 for the others."""
 
 
@@ -36,12 +48,12 @@ class Panel:
 class World:
     """Everything that happens in the city of ``source`` and ``site`` with the chance of ``seed``.
 
-    All but the batteries is a pure function of time; what they hold goes in and comes out.
+    All but what batteries and plants hold is a pure function of time; that goes in and comes out.
     """
 
     def __init__(self, source: Materials, site: Site, seed: int) -> None:
-        self.energy = Energy(source, site, seed)
         self._climate = Climate(source, seed)
+        self.energy = Energy(source, site, seed, self._climate)
         self._air = AirModel(self._climate, seed)
         self._district = District(seed)
         by_key = {tag.series_key: tag for tag in site.tags}
@@ -53,11 +65,13 @@ class World:
         sgens = [a.id for a in self.energy.sgens]
         batteries = [a.id for a in self.energy.batteries]
         stations = [f"air-{i:02d}" for i in range(1, len(air.STATIONS) + 1)]
+        reported = [by_key[f"{site.id}/{a}/{v}"] for a, v in self.energy.reported]
         self._energy_columns = (
             columns(loads, "p_mw", "q_mvar")
             + columns(sgens, "p_mw")
             + columns(batteries, "p_mw", "soc")
             + columns(["substation"], "import_mw", "export_mw")
+            + _Columns(reported)
         )
         self._air_columns = columns(stations, *air.POLLUTANTS)
         self._weather_columns = columns(
@@ -66,13 +80,13 @@ class World:
         self._water_columns = columns(["dma-1"], "flow_m3_per_h", "billed_m3")
 
     def electric(
-        self, quarters: np.ndarray, soc: np.ndarray, setpoints: Setpoints
-    ) -> tuple[Panel, np.ndarray]:
-        """All energy meters in consecutive quarter-hours, and the state of charge after them."""
-        steps = self.energy.run(quarters, soc, setpoints)
+        self, quarters: np.ndarray, holding: Holding, setpoints: Setpoints
+    ) -> tuple[Panel, Holding]:
+        """All energy meters in consecutive quarter-hours, and what the city holds after them."""
+        steps = self.energy.run(quarters, holding, setpoints)
         values = np.stack([_row(step) for step in steps])
         panel = self._energy_columns.panel(_quarter_us(quarters), citytime.QUARTER_S, values)
-        return panel, steps[-1].soc
+        return panel, steps[-1].holding
 
     def air(self, quarters: np.ndarray) -> Panel:
         """The air stations, every five minutes."""
@@ -123,8 +137,9 @@ def _row(step: Quarter) -> np.ndarray:
             step.load_q_mvar,
             step.sgen_p_mw,
             step.battery_p_mw,
-            step.soc,
+            step.holding.soc,
             [step.import_mw, step.export_mw],
+            step.reported,
         ]
     )
 

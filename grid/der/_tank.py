@@ -73,6 +73,7 @@ def heat_account(
         end_cny_per_mwh=parameter(asset, "end_cny_per_mwh", 0.0, least=0.0),
         breach_cny_per_mwh=None if backup is None else backup / dt_h,
         spill_cny_per_mwh=spill,
+        bought=backup is not None,
     )
 
 

@@ -24,6 +24,7 @@ from sandbox.energy import Energy
 from sandbox.materials import Materials
 from sandbox.profiles import LOAD_SPREAD, Profiles
 from sandbox.setpoints import Setpoints, decode, refusal
+from sandbox.state import Holding, State
 
 FLEET = Fleet(
     p_max_mw=np.array([1.0, 5.8, 0.05]),
@@ -136,8 +137,8 @@ def test_set_points_are_followed_within_limits(energy: Energy, site: Site) -> No
     ):
         setpoints.take(*schedule(asset, CITY_START + timedelta(hours=12), powers))
     noon = np.arange(48, 53)
-    soc = np.full(114, 0.5)
-    asked, free = energy.run(noon, soc, setpoints), energy.run(noon, soc, Setpoints())
+    half = Holding(np.full(114, 0.5))
+    asked, free = energy.run(noon, half, setpoints), energy.run(noon, half, Setpoints())
     p_max = battery.parameters["p_max_mw"]
     np.testing.assert_allclose(
         [s.battery_p_mw[5] for s in asked][:4], [0.1, -0.05, p_max, -p_max], atol=1e-12
@@ -244,20 +245,38 @@ def test_a_wrong_set_point_is_refused_and_the_held_one_stays(change: dict[str, o
 
 
 def test_state_survives_exactly(tmp_path: Path) -> None:
-    soc = np.random.default_rng(1).random(114)
+    holding = Holding(
+        np.random.default_rng(1).random(114), {"chp-1": {"p_mw": 0.1, "time_in_state_h": 0.25}}
+    )
     path = tmp_path / "new folder" / "state.json"
     assert state.load(path, 1, 114) is None
-    state.save(path, state.State(77, soc), 1)
+    state.save(path, State(77, holding), 1)
     kept = state.load(path, 1, 114)
     assert kept is not None
     assert kept.quarter == 77
-    np.testing.assert_array_equal(kept.soc, soc)
+    np.testing.assert_array_equal(kept.holding.soc, holding.soc)
+    assert kept.holding.plants == holding.plants
     assert [p.name for p in path.parent.iterdir()] == ["state.json"]
+
+
+def test_a_state_from_before_there_were_plants_is_taken_up(tmp_path: Path) -> None:
+    path = tmp_path / "state.json"
+    state.save(path, State(1, Holding(np.full(114, 0.5))), 1)
+    content = json.loads(path.read_text())
+    del content["plants"]
+    path.write_text(json.dumps({**content, "format": 1}))
+    kept = state.load(path, 1, 114)
+    assert kept is not None
+    assert kept.quarter == 1
+    assert not kept.holding.plants
+    path.write_text(json.dumps({**content, "plants": [1]}))
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        state.load(path, 1, 114)
 
 
 def test_a_state_of_another_city_or_a_broken_one_is_named(tmp_path: Path) -> None:
     path = tmp_path / "state.json"
-    state.save(path, state.State(1, np.full(114, 0.5)), 1)
+    state.save(path, State(1, Holding(np.full(114, 0.5))), 1)
     with pytest.raises(ConfigurationError, match="another city"):
         state.load(path, 2, 114)
     with pytest.raises(ConfigurationError, match="another city"):

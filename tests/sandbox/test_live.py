@@ -28,6 +28,7 @@ from sandbox import state
 from sandbox.citytime import CITY_START
 from sandbox.materials import Materials
 from sandbox.setpoints import Setpoints
+from sandbox.state import Holding
 from sandbox.world import World
 
 ROOT = Path(__file__).parents[2]
@@ -192,8 +193,7 @@ def test_everything_arrives_once_the_city_has_lived_on_after_a_restart(
     assert len(listener.broken) == 1, "one broken message in the hour with noise"
 
     world = World(source, site, 1)
-    soc = world.energy.settled(0)
-    panel, _ = world.electric(np.arange(8), soc, Setpoints())
+    panel, _ = world.electric(np.arange(8), world.energy.settled(0), Setpoints())
     for column, tag in enumerate(panel.tags):
         np.testing.assert_allclose(
             values(listener, tag.device, tag.tag), panel.values[:, column], atol=1e-9
@@ -261,7 +261,7 @@ def test_a_long_pause_is_made_up_for_in_part_and_without_a_flood(
     broker: Broker, listener: Listener, start: Start, tmp_path: Path
 ) -> None:
     """Four days late, the city tells its last two, at a bounded rate, from full batteries on."""
-    state.save(tmp_path / "state.json", state.State(0, np.full(114, 0.9)), 1)
+    state.save(tmp_path / "state.json", state.State(0, Holding(np.full(114, 0.9))), 1)
     process = start(broker.port, pace=1.0, age=timedelta(days=4))
     until(lambda: listener.messages > 0, "the first message")
     time.sleep(3.0)

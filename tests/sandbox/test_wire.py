@@ -26,6 +26,7 @@ from sandbox import history, wire
 from sandbox.citytime import CITY_START
 from sandbox.materials import Materials
 from sandbox.setpoints import Setpoints
+from sandbox.state import Holding
 from sandbox.world import Panel, World
 
 QUARTER = np.array([50])
@@ -39,7 +40,7 @@ def world(source: Materials, site: Site) -> World:
 
 @pytest.fixture(scope="module")
 def electric(world: World) -> Panel:
-    return world.electric(QUARTER, np.full(114, 0.5), Setpoints())[0]
+    return world.electric(QUARTER, Holding(np.full(114, 0.5)), Setpoints())[0]
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +93,8 @@ def assert_says(
 def test_energy_packs_say_the_panel(site: Site, electric: Panel, tag_map: TagMap) -> None:
     messages = list(packs(site, electric))
     assert 10 <= len(messages) <= 20
-    assert_says(messages, electric, site, tag_map, 2 * 122 + 123 + 2 * 114 + 2)
+    plants = 2 * 4 + 2 + (1 + 2 + 2 + 2 + 1)  # power, and what each shows beside it
+    assert_says(messages, electric, site, tag_map, 2 * 122 + 123 + 2 * 114 + 2 + plants)
 
 
 def test_uplinks_say_their_panels(site: Site, world: World, tag_map: TagMap) -> None:
@@ -195,8 +197,9 @@ def test_the_present_goes_on_where_the_past_ends(world: World, tmp_path: Path) -
     _, half = history.write(world, START, middle, tmp_path / "b.parquet", lambda *_: None)
     assert both.quarter == 0
     assert half.quarter == -96
-    _, soc = world.electric(np.arange(-96, 0), half.soc, Setpoints())
-    np.testing.assert_array_equal(soc, both.soc)
+    _, holding = world.electric(np.arange(-96, 0), half.holding, Setpoints())
+    np.testing.assert_array_equal(holding.soc, both.holding.soc)
+    assert holding.plants == both.holding.plants
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,16 @@ def test_light_has_a_price(make, cheapest):
     assert not cheapest(dear, 1.0, np.full(48, 300.0)).lowered.any()
 
 
+def test_a_draw_measured_while_dimmed_is_not_dimmed_once_more(make, cheapest):
+    """What was dimmed last week is this week's forecast; the least light stays what it was."""
+    parameters = {"dim_share_min": 0.5, "dim_from_hour": 22, "dim_to_hour": 4, "p_max_mw": 0.2}
+    first = cheapest(lighting(make, parameters), 1.0, np.full(48, 300.0))
+    again = make(AssetKind.STREET_LIGHTING, parameters, steps=48, p_mw=first.p_mw)
+    assert first.p_mw[0] == pytest.approx(0.1)
+    np.testing.assert_allclose(again.base_mw, NIGHT)
+    np.testing.assert_allclose(cheapest(again, 1.0, np.full(48, 300.0)).p_mw, first.p_mw)
+
+
 def test_a_night_has_so_many_hours_over_midnight(make, cheapest):
     made = lighting(make, {"dim_hours_per_night": 2}, states={"activated_h": 1.5})
     plan = cheapest(made, 1.0, np.where(HOURS < 12, 300.0, 200.0))
