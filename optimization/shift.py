@@ -7,9 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from optimization.program import Program
+from optimization.solver import BASIC, LOWER
 
-LOWER, BASIC, UPPER = 0, 1, 2
-"""HiGHS's marks of a column or row: at its lower bound, basic, at its upper bound."""
 TIMELESS = frozenset(
     {"peak-valley", "starts", "highest exchange", "lowest exchange", "over peak-valley"}
 )
@@ -60,7 +59,8 @@ def _carried(
         if name not in old or not at.size:
             continue
         before = old[name]
-        if name in TIMELESS or at.shape[0] != len(steps):
+        timed = at.shape[0] == len(steps) and before.shape[0] == steps[-1] + 1
+        if name in TIMELESS or not timed:
             if before.shape != at.shape:
                 continue
         else:

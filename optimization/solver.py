@@ -23,6 +23,16 @@ _STATUS = {
     highspy.HighsModelStatus.kUnboundedOrInfeasible: Status.INFEASIBLE,
     highspy.HighsModelStatus.kTimeLimit: Status.TIME_LIMIT,
 }
+LOWER, BASIC, UPPER, FREE = (
+    int(status)
+    for status in (
+        highspy.HighsBasisStatus.kLower,
+        highspy.HighsBasisStatus.kBasic,
+        highspy.HighsBasisStatus.kUpper,
+        highspy.HighsBasisStatus.kZero,
+    )
+)
+"""Marks of a column or row: at its lower bound, basic, at its upper bound, without bounds."""
 MIP_GAP = 1e-4
 """Relative distance to the bound at which a search over integers ends."""
 _ABS_GAP = 1e-6
@@ -279,9 +289,21 @@ class Solver:
         return int(self._highs.getInfo().simplex_iteration_count)
 
     def basis(self) -> tuple[np.ndarray, np.ndarray]:
-        """Status of the columns and of the rows in the order of ``handles``, as integers."""
-        basis = self._highs.getBasis()
-        return _marks(basis.col_status), _marks(basis.row_status)
+        """Marks of the columns and of the rows in the order of ``handles``, as integers.
+
+        Put together from numbers: HiGHS's own lists of statuses take forty times as long to read.
+        Where there is no basis, rows are basic.
+        """
+        state, basic = self._highs.getBasicVariables()
+        model, solution = self._highs.getLp(), self._highs.getSolution()
+        columns = _nearest(self.values, self._lower, self._upper)
+        rows = _nearest(solution.row_value, model.row_lower_, model.row_upper_)
+        if state != highspy.HighsStatus.kOk:
+            return columns, np.full_like(rows, BASIC)
+        basic = np.asarray(basic)
+        columns[basic[basic >= 0]] = BASIC
+        rows[-1 - basic[basic < 0]] = BASIC
+        return columns, rows
 
     def set_basis(self, columns: np.ndarray, rows: np.ndarray) -> None:
         """Begin the next solve there; what does not fit together is completed by HiGHS."""
@@ -338,9 +360,14 @@ def _neighbours(relaxed: np.ndarray) -> list[np.ndarray]:
     return [nearest] if np.array_equal(nearest, above) else [nearest, above]
 
 
-def _marks(statuses: Sequence[highspy.HighsBasisStatus]) -> np.ndarray:
-    # Straight to the wrapper's own conversion: it is half of what reading a basis costs.
-    return np.fromiter(map(highspy.HighsBasisStatus.__int__, statuses), np.int8, len(statuses))
+def _nearest(
+    values: Sequence[float] | np.ndarray, lower: np.ndarray, upper: np.ndarray
+) -> np.ndarray:
+    """The bound that each value stands at."""
+    values, lower, upper = np.asarray(values), np.asarray(lower), np.asarray(upper)
+    marks = np.where(values - lower > upper - values, UPPER, LOWER).astype(np.int8)
+    marks[np.isneginf(lower) & np.isposinf(upper)] = FREE
+    return marks
 
 
 _BASIS = {int(s): s for s in highspy.HighsBasisStatus.__members__.values()}

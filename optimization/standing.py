@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from optimization.model import Model
-from optimization.shift import BASIC, LOWER
+from optimization.solver import BASIC, LOWER
 
 CHEAP = 0.3
 """Share of the steps that are cheaper than the one at which an account makes up its balance."""

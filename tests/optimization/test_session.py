@@ -145,6 +145,18 @@ def test_a_replan_that_is_asked_for_more_is_the_plan_from_scratch(toy):
         assert again.planned.total_cny == pytest.approx(fresh.planned.total_cny, abs=5.0)
 
 
+def test_a_day_can_be_planned_again_down_to_its_last_step(toy):
+    """What a plan has once, such as the peak, is not taken for the one step that is left."""
+    rolling = Rolling(change_cny_per_mwh=0.0)
+    for steps in (2, 1):
+        day = toy(steps)
+        problem = day.problem([day.battery(soc=0.5)], price=300.0, load=1.0, peak=PeakCharge(50.0))
+        times = problem.times + np.timedelta64(2 - steps, "h")
+        injections = problem.injections.assign_coords(time=times)
+        found = rolling.plan(replace(problem, times=times, injections=injections))
+        assert found.status is Status.OPTIMAL
+
+
 def test_what_is_committed_stays(toy):
     rolling = Rolling(change_cny_per_mwh=1.0, held_steps=2)
     first = rolling.plan(_part(toy, 0, 0.4))
