@@ -13,6 +13,7 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -205,6 +206,7 @@ def _optimum(year: Year) -> dict[str, Any]:
     netloop.prepare(session, powerflow.run(problem.network, fleet.injections(fleet.baseline_mw)))
     found = netloop.run(session, timer=time.perf_counter, progress=lambda _: None)
     assert found.optimum is not None
+    assert found.flow is not None
     status, _ = session.solve(time.perf_counter)  # with what the last round added
     if status is not Status.OPTIMAL:
         raise RuntimeError(f"The day ended as {status}.")
@@ -237,10 +239,10 @@ def _replan(year: Year) -> dict[str, Any]:
     for row in range(FIRST, FIRST + 1 + REPLANS):
         expected = foresight.at(row, STEPS_PER_DAY)
         seen = window(crowded, period, row, expected, devices.content_mwh)
-        warm_s, found = _timed(lambda problem=seen: rolling.plan(problem))
+        warm_s, found = _timed(partial(rolling.plan, seen))
         if row > FIRST:
             warms.append(warm_s)
-            colds.append(_timed(lambda problem=seen: plan(problem))[0])
+            colds.append(_timed(partial(plan, seen))[0])
         asked, most = found.schedule["p_mw"].values[0], [e.p_max_mw[0] for e in seen.envelopes]
         devices.step(row - FIRST, asked, np.array(most))
     return _row(

@@ -22,6 +22,7 @@ from pathlib import Path
 
 import httpx
 import numpy as np
+from psycopg.sql import SQL
 
 from app.machinetokens import new_token
 from app.wiring import wall_now
@@ -40,7 +41,7 @@ ROUNDS = 8
 _STEP_US = 60_000_000
 _FIRST_US = 1_782_057_600_000_000  # 2026-06-22 00:00 +08:00
 
-_COPY = copybinary.SQL("COPY reading (series_id, ts, value, quality) FROM STDIN (FORMAT BINARY)")
+_COPY = SQL("COPY reading (series_id, ts, value, quality) FROM STDIN (FORMAT BINARY)")
 
 _SERVE = """
 import sys

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
+from psycopg.sql import SQL
 
 from app.wiring import StoreSink
 from bench.mqtt_publisher import FIRST_S, PACK, STEP_S, device, publisher
@@ -53,7 +54,7 @@ ALONE = 40_000
 COPY_ROWS = 10_000
 _LONGEST_S = 60.0
 
-_COPY = copybinary.SQL("COPY reading (series_id, ts, value, quality) FROM STDIN (FORMAT BINARY)")
+_COPY = SQL("COPY reading (series_id, ts, value, quality) FROM STDIN (FORMAT BINARY)")
 
 
 class Nothing:
@@ -377,7 +378,10 @@ def _paho_alone(port: int) -> tuple[float, float]:
         if not left:
             done.set()
 
-    client.on_connect = lambda *_: client.subscribe("senml/+/+", 1)
+    def subscribe(*_: object) -> None:
+        client.subscribe("senml/+/+", 1)
+
+    client.on_connect = subscribe
     client.on_subscribe = lambda *_: up.set()
     client.on_message = take
     client.connect("127.0.0.1", port)
@@ -394,7 +398,11 @@ def _paho_alone(port: int) -> tuple[float, float]:
 def _forget(port: int, client_id: str) -> None:
     """End a session, or the broker would keep everything for it from now on."""
     client = paho.Client(CallbackAPIVersion.VERSION2, client_id, clean_session=True)
-    client.on_connect = lambda *_: client.disconnect()
+
+    def leave(*_: object) -> None:
+        client.disconnect()
+
+    client.on_connect = leave
     client.connect("127.0.0.1", port)
     client.loop_forever()
 

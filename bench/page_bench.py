@@ -28,6 +28,7 @@ from core.readings import batch
 from core.series import Series
 from core.sites import Asset, AssetKind, Site
 from core.timeaxis import HOUR, QUARTER_HOUR
+from core.whatif import Changes
 from dashboards.application import create
 from dashboards.context import DashContext
 from store import series, sites, writing
@@ -60,6 +61,17 @@ def _small_city(database: Database) -> None:
 class _NoActions:
     def request_plan(self, account: Account) -> int:
         raise NotImplementedError(account)
+
+    def request_what_if(
+        self, account: Account, changes: Changes, title_en: str, title_zh: str
+    ) -> int:
+        raise NotImplementedError(account, changes, title_en, title_zh)
+
+    def approve_plan(self, account: Account, run_id: int, comment: str) -> None:
+        raise NotImplementedError(account, run_id, comment)
+
+    def refuse_plan(self, account: Account, run_id: int, comment: str) -> None:
+        raise NotImplementedError(account, run_id, comment)
 
     def acknowledge_alert(self, account: Account, alert_id: int, comment: str) -> None:
         raise NotImplementedError(account, alert_id, comment)

@@ -85,7 +85,8 @@ def _difference(traced: xr.Dataset) -> xr.DataArray:
     total = traced.export_kgco2e_per_h + traced.fixed_kgco2e_per_h + traced.losses_kgco2e_per_h
     for table in ("load", "sgen", "storage"):
         total = total + traced[f"{table}_kgco2e_per_h"].sum(table)
-    return abs(total / traced.source_kgco2e_per_h - 1)
+    apart: xr.DataArray = abs(total / traced.source_kgco2e_per_h - 1)
+    return apart
 
 
 def _one_by_one(

@@ -72,7 +72,7 @@ def start_quick_server() -> Callable[[Path], EmbeddedServer]:
 
 @pytest.fixture(scope="session")
 def chromium_program() -> str | None:
-    """What opens pages. The shell comes first: it has no windows to draw, and a page takes a
+    """What opens pages. The shell comes first: it has no windows to draw. An empty page takes a
     quarter of the processor time that it takes in the browser even without a screen."""
     names = ("chromium-headless-shell", "chromium", "chromium-browser")
     return next(filter(None, map(shutil.which, names)), None)

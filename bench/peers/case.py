@@ -65,7 +65,7 @@ class Case:
     @property
     def devices(self) -> int:
         """Batteries, plants and loads together."""
-        return len(self.power_mw) + self.available_mw.shape[1] + len(self.draw_max_mw)
+        return len(self.power_mw) + len(self.available_mw.T) + len(self.draw_max_mw)
 
     def save(self, path: Path) -> None:
         """As one npz file."""
@@ -89,7 +89,7 @@ class Schedule:
 
     def save(self, path: Path, **figures: float) -> None:
         """As one npz file, with the solver's own figures (objective, seconds)."""
-        np.savez(path, **{f.name: getattr(self, f.name) for f in fields(self)}, **figures)
+        np.savez(path, **{f.name: getattr(self, f.name) for f in fields(self)} | figures)
 
     @classmethod
     def load(cls, path: Path) -> tuple[Schedule, dict[str, float]]:

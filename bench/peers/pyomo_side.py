@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import numpy as np
 import pyomo.environ as pyo
@@ -77,7 +78,9 @@ def _variables(low: np.ndarray, high: np.ndarray) -> pyo.Var:
     return pyo.Var(range(len(bounds)), bounds=lambda _model, i: bounds[i])
 
 
-def _equation(coefficients: list[float], variables: list, right: float) -> tuple:
+def _equation(
+    coefficients: list[float], variables: list[Any], right: float
+) -> tuple[float, Any, float]:
     body = LinearExpression(constant=0.0, linear_coefs=coefficients, linear_vars=variables)
     return right, body, right
 
@@ -85,7 +88,7 @@ def _equation(coefficients: list[float], variables: list, right: float) -> tuple
 def _add_objective(model: pyo.ConcreteModel, case: Case) -> None:
     dt_h, steps = float(case.dt_h), case.steps
     coefficients: list[float] = []
-    variables: list = []
+    variables: list[Any] = []
     for component, price in (
         (model.imported, case.buy_cny_per_mwh),
         (model.exported, -case.sell_cny_per_mwh),

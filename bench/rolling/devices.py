@@ -57,7 +57,7 @@ class Devices:
         kept = np.clip(reached, self._must[t], np.maximum(self._may[t], self._must[t]))
         moved = np.abs(kept - reached) > _ROUNDING_MWH
         power = np.where(moved & ~self._free, self._power_mw(t, kept - before), power)
-        power = np.clip(power, self._low[t], self._high[t])
+        power = np.asarray(np.clip(power, self._low[t], self._high[t]))
         self.content_mwh = np.where(self._free, 0.0, before + self._gain_mwh(t, power))
         missing = np.where(self._free, 0.0, self._least[t] - self.content_mwh)
         self.unserved_mwh = max(
