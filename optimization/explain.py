@@ -210,8 +210,8 @@ def price_reason(grounds: xr.Dataset, t: int) -> Reason:
     return Reason(
         "",
         from_datetime64(when),
-        f"one more MWh at {hour} costs {price:.0f} CNY, set by {en}{part_en}",
-        f"{hour} 每多用 1 MWh 需 {price:.0f} CNY，由{zh}决定{part_zh}",
+        f"one more MWh at {hour} costs {price:z.0f} CNY, set by {en}{part_en}",
+        f"{hour} 每多用 1 MWh 需 {price:z.0f} CNY，由{zh}决定{part_zh}",
         limit.label,
     )
 
@@ -300,23 +300,23 @@ def _reason(here: Place, text: _Text, claim: Claim, *, up: bool, over: bool = Fa
         heat = here["gain_up"] * here["stored_cny_per_mwh"]
         worth = max(claim.right, claim.left) if not over else claim.right
         relation_en, relation_zh = _relation(worth, claim.left, over=not over)
-        extra_en = f" (its heat of {heat:.0f} included)" if abs(heat) >= 0.5 else ""
-        extra_zh = f"（含热价值 {heat:.0f}）" if abs(heat) >= 0.5 else ""
+        extra_en = f" (its heat of {heat:z.0f} included)" if abs(heat) >= 0.5 else ""
+        extra_zh = f"（含热价值 {heat:z.0f}）" if abs(heat) >= 0.5 else ""
         text.add(
-            f"{worth:.0f} CNY/MWh{extra_en} {relation_en} its own cost of {claim.left:.0f}",
-            f"此处电价 {worth:.0f} CNY/MWh{extra_zh} {relation_zh}自身成本 {claim.left:.0f}",
+            f"{worth:z.0f} CNY/MWh{extra_en} {relation_en} its own cost of {claim.left:z.0f}",
+            f"此处电价 {worth:z.0f} CNY/MWh{extra_zh} {relation_zh}自身成本 {claim.left:z.0f}",
         )
         return
     value_en, value_zh = _value(here)
     if up:
         own = here["own_up_cny_per_mwh"]
-        own_en = f" with its own cost of {own:.0f}" if abs(own) >= 0.5 else ""
-        own_zh = f"（含自身成本 {own:.0f}）" if abs(own) >= 0.5 else ""
+        own_en = f" with its own cost of {own:z.0f}" if abs(own) >= 0.5 else ""
+        own_zh = f"（含自身成本 {own:z.0f}）" if abs(own) >= 0.5 else ""
         one, other = (claim.left, low) if over else (low, high)
         relation_en, relation_zh = _relation(one, other, over=over)
         text.add(
-            f"{one:.0f} CNY/MWh{own_en} {relation_en} {value_en.format(f'{other:.0f}')}",
-            f"电价 {one:.0f} CNY/MWh{own_zh} {relation_zh}{value_zh.format(f'{other:.0f}')}",
+            f"{one:z.0f} CNY/MWh{own_en} {relation_en} {value_en.format(f'{other:z.0f}')}",
+            f"电价 {one:z.0f} CNY/MWh{own_zh} {relation_zh}{value_zh.format(f'{other:z.0f}')}",
         )
         return
     one, other = (claim.right, claim.left) if over else (high, low)
@@ -326,17 +326,17 @@ def _reason(here: Place, text: _Text, claim: Claim, *, up: bool, over: bool = Fa
         value_en, value_zh = "what it is paid for, {}", "补偿价 {}"
     elif abs(own) >= 0.5:
         value_en, value_zh = (
-            f"{value_en}, {own:.0f} of its own included",
-            f"{value_zh}（含自身成本 {own:.0f}）",
+            f"{value_en}, {own:z.0f} of its own included",
+            f"{value_zh}（含自身成本 {own:z.0f}）",
         )
     text.add(
-        f"{one:.0f} CNY/MWh {relation_en} {value_en.format(f'{other:.0f}')}",
-        f"电价 {one:.0f} CNY/MWh {relation_zh}{value_zh.format(f'{other:.0f}')}",
+        f"{one:z.0f} CNY/MWh {relation_en} {value_en.format(f'{other:z.0f}')}",
+        f"电价 {one:z.0f} CNY/MWh {relation_zh}{value_zh.format(f'{other:z.0f}')}",
     )
 
 
 def _relation(one: float, other: float, *, over: bool) -> tuple[str, str]:
-    if f"{one:.0f}" == f"{other:.0f}":
+    if f"{one:z.0f}" == f"{other:z.0f}":
         return "equals", "等于"
     return ("lies over", "高于") if over else ("lies under", "低于")
 
@@ -364,8 +364,8 @@ def _curtailed(here: Place, text: _Text, claim: Claim, *, over: bool) -> None:
     if over:
         local = here["local_cny_per_mwh"]
         text.add(
-            f"one more MWh there is worth {local:.0f} CNY",
-            f"此处每多发 1 MWh 价值 {local:.0f} CNY",
+            f"one more MWh there is worth {local:z.0f} CNY",
+            f"此处每多发 1 MWh 价值 {local:z.0f} CNY",
         )
         return
     network = here["network_cny_per_mwh"]
@@ -380,11 +380,11 @@ def _curtailed(here: Place, text: _Text, claim: Claim, *, over: bool) -> None:
     else:
         en, zh = "exporting does not pay", "外送无收益"
     owed = here["own_down_cny_per_mwh"]
-    owed_en = f", no more than the {-owed:.0f} of holding back" if abs(owed) >= 0.5 else ""
-    owed_zh = f"，不高于限发的 {-owed:.0f}" if abs(owed) >= 0.5 else ""
+    owed_en = f", no more than the {-owed:z.0f} of holding back" if abs(owed) >= 0.5 else ""
+    owed_zh = f"，不高于限发的 {-owed:z.0f}" if abs(owed) >= 0.5 else ""
     text.add(
-        f"{en}; one more MWh there is worth {local:.0f} CNY{owed_en}",
-        f"{zh}；此处每多发 1 MWh 价值 {local:.0f} CNY{owed_zh}",
+        f"{en}; one more MWh there is worth {local:z.0f} CNY{owed_en}",
+        f"{zh}；此处每多发 1 MWh 价值 {local:z.0f} CNY{owed_zh}",
     )
 
 
@@ -397,8 +397,8 @@ def _pushed(here: Place, text: _Text, claim: Claim, *, up: bool) -> None:
     push = here["push_up_cny_per_mwh" if up else "push_down_cny_per_mwh"]
     en, zh = WORDS[limit]
     text.add(
-        f"; {en} asks for it, at {push:.0f} CNY/MWh",
-        f"；{zh}要求如此（{push:.0f} CNY/MWh）",
+        f"; {en} asks for it, at {push:z.0f} CNY/MWh",
+        f"；{zh}要求如此（{push:z.0f} CNY/MWh）",
         Claim("missing against what pushes", claim.left - claim.right, push),
     )
 
@@ -418,8 +418,8 @@ def _avoided(here: Place, text: _Text) -> None:
         return
     hour = here.clock(dearest)
     text.add(
-        f"; {hour} at {local[dearest]:.0f} CNY/MWh is avoided",
-        f"；避开 {hour} 的 {local[dearest]:.0f} CNY/MWh",
+        f"; {hour} at {local[dearest]:z.0f} CNY/MWh is avoided",
+        f"；避开 {hour} 的 {local[dearest]:z.0f} CNY/MWh",
         Claim("price here against the one avoided", here["local_cny_per_mwh"], local[dearest]),
     )
 
@@ -441,8 +441,8 @@ def _given_back(here: Place, text: _Text) -> None:
         return
     hour = here.clock(dearest)
     text.add(
-        f"; it gives back at {hour} at {local[dearest]:.0f} CNY/MWh",
-        f"；{hour} 以 {local[dearest]:.0f} CNY/MWh 放出",
+        f"; it gives back at {hour} at {local[dearest]:z.0f} CNY/MWh",
+        f"；{hour} 以 {local[dearest]:z.0f} CNY/MWh 放出",
         Claim("price here against the one given back at", here["local_cny_per_mwh"],
               local[dearest]),
     )  # fmt: skip
@@ -455,15 +455,16 @@ def _run(here: Place, text: _Text) -> None:
         return
     if saves >= start:
         text.add(
-            f"; its run saves {saves:.0f} CNY against {start:.0f} for the start",
-            f"；本次运行节省 {saves:.0f} CNY，启动费 {start:.0f} CNY",
+            f"; its run saves {saves:z.0f} CNY against {start:z.0f} for the start",
+            f"；本次运行节省 {saves:z.0f} CNY，启动费 {start:z.0f} CNY",
             Claim("start against the saving of the run", start, saves),
         )
     else:
         text.add(
-            f"; its run saves {saves:.0f} CNY at these prices and its start costs {start:.0f}: "
+            f"; its run saves {saves:z.0f} CNY at these prices and its start costs {start:z.0f}: "
             "the search over starts found no cheaper plan",
-            f"；按此价格本次运行节省 {saves:.0f} CNY，启动费 {start:.0f} CNY：未找到更省的启停方案",
+            f"；按此价格本次运行节省 {saves:z.0f} CNY，启动费 {start:z.0f} CNY："
+            "未找到更省的启停方案",
         )
 
 
@@ -521,9 +522,9 @@ def _resting(here: Place, text: _Text) -> None:
         if claim.holds:
             text.add(
                 f"feeds in all of its {here['p_mw']:.2f} MW at {hour} because one MWh there is "
-                f"worth {here['local_cny_per_mwh']:.0f} CNY",
+                f"worth {here['local_cny_per_mwh']:z.0f} CNY",
                 f"{hour} 全额发电 {here['p_mw']:.2f} MW：此处每 MWh 价值 "
-                f"{here['local_cny_per_mwh']:.0f} CNY",
+                f"{here['local_cny_per_mwh']:z.0f} CNY",
                 claim,
             )
             return
@@ -548,10 +549,10 @@ def _either_way(here: Place, text: _Text) -> None:
         name_en, name_zh = ("more", "增加") if up else ("less", "减少")
         if against.holds:
             text.add(
-                f"{name_en} would cost {against.right:.0f} CNY/MWh and bring "
-                f"{min(against.left, against.right):.0f}",
-                f"{name_zh}需 {against.right:.0f} CNY/MWh，得 "
-                f"{min(against.left, against.right):.0f}",
+                f"{name_en} would cost {against.right:z.0f} CNY/MWh and bring "
+                f"{min(against.left, against.right):z.0f}",
+                f"{name_zh}需 {against.right:z.0f} CNY/MWh，得 "
+                f"{min(against.left, against.right):z.0f}",
                 against,
             )
             continue
@@ -563,9 +564,9 @@ def _either_way(here: Place, text: _Text) -> None:
             limit = here.binding
         en, zh = WORDS[limit]
         text.add(
-            f"{name_en} would pay {claim.right - claim.left:.0f} CNY/MWh, but {en} stands against "
+            f"{name_en} would pay {claim.right - claim.left:z.0f} CNY/MWh, but {en} stands against "
             "it",
-            f"{name_zh}可得 {claim.right - claim.left:.0f} CNY/MWh，但受{zh}约束",
+            f"{name_zh}可得 {claim.right - claim.left:z.0f} CNY/MWh，但受{zh}约束",
             Claim("gain against what holds it", claim.right - claim.left, max(bound, 0.0) - push),
         )
 
@@ -587,14 +588,14 @@ def _off(here: Place, text: _Text) -> None:
         text.add(*rules[here.binding])
     elif against.holds:
         text.add(
-            f"running would cost {against.right:.0f} CNY/MWh and bring {against.left:.0f}",
-            f"运行需 {against.right:.0f} CNY/MWh，得 {against.left:.0f}",
+            f"running would cost {against.right:z.0f} CNY/MWh and bring {against.left:z.0f}",
+            f"运行需 {against.right:z.0f} CNY/MWh，得 {against.left:z.0f}",
             against,
         )
     elif saves <= start:
         text.add(
-            f"running while it pays would save {saves:.0f} CNY, the start costs {start:.0f}",
-            f"可获利时段运行节省 {saves:.0f} CNY，启动费 {start:.0f} CNY",
+            f"running while it pays would save {saves:z.0f} CNY, the start costs {start:z.0f}",
+            f"可获利时段运行节省 {saves:z.0f} CNY，启动费 {start:z.0f} CNY",
             Claim("saving of a run against its start", saves, start),
         )
     else:
@@ -639,8 +640,8 @@ def _reserve(here: Place, text: _Text) -> None:
         worth = float(here.grounds.arrays[f"reserve_{product}_cny_per_mw_h"][here.t])
         worth = max(worth, 0.0) + 0.0  # no minus before a zero
         text.add(
-            f"; holds {held:.2f} MW of reserve {product}, each worth {worth:.0f} CNY an hour",
-            f"；保留备用 {product} {held:.2f} MW，每 MW 每小时价值 {worth:.0f} CNY",
+            f"; holds {held:.2f} MW of reserve {product}, each worth {worth:z.0f} CNY an hour",
+            f"；保留备用 {product} {held:.2f} MW，每 MW 每小时价值 {worth:z.0f} CNY",
         )
 
 
