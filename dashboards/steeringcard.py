@@ -25,14 +25,14 @@ def card(scene: Scene) -> Component:
         return {"field": field, "headerName": words(f"devices.{field}"), "width": width, **more}
 
     columns = [
-        column("name", 220),
-        {**column("state", 230, cellRenderer="Steered"), "field": "word"},
-        column("asked", 110, type="rightAligned"),
-        column("reactive", 160, type="rightAligned"),
-        column("measured", 120, type="rightAligned"),
-        column("difference", 120, type="rightAligned"),
-        column("until", 130),
-        column("then", 150),
+        column("name", 200),
+        {**column("state", 215, cellRenderer="Steered"), "field": "word"},
+        column("asked", 100, type="rightAligned"),
+        column("reactive", 130, type="rightAligned", wrapHeaderText=True, autoHeaderHeight=True),
+        column("measured", 100, type="rightAligned"),
+        column("difference", 105, type="rightAligned"),
+        column("until", 100),
+        column("then", 140, tooltipField="then"),
         column("why", 240, flex=1, minWidth=240, tooltipField="why"),
     ]
     return parts.card(
