@@ -32,7 +32,7 @@ def card(scene: Scene) -> Component:
         column("measured", 100, type="rightAligned"),
         column("difference", 105, type="rightAligned"),
         column("until", 100),
-        column("then", 140, tooltipField="then"),
+        column("then", 170, tooltipField="then"),
         column("why", 240, flex=1, minWidth=240, tooltipField="why"),
     ]
     return parts.card(
