@@ -22,17 +22,19 @@ def card(scene: Scene) -> Component:
     words = scene.words
 
     def column(field: str, width: int, **more: Any) -> dict[str, Any]:
-        return {"field": field, "headerName": words(f"devices.{field}"), "width": width, **more}
+        heading = {"wrapHeaderText": True, "autoHeaderHeight": True}
+        names = {"field": field, "headerName": words(f"devices.{field}"), "width": width}
+        return {**names, **heading, **more}
 
     columns = [
-        column("name", 200),
-        {**column("state", 215, cellRenderer="Steered"), "field": "word"},
-        column("asked", 100, type="rightAligned"),
-        column("reactive", 130, type="rightAligned", wrapHeaderText=True, autoHeaderHeight=True),
-        column("measured", 100, type="rightAligned"),
-        column("difference", 105, type="rightAligned"),
+        column("name", 190),
+        {**column("state", 240, cellRenderer="Steered"), "field": "word"},
+        column("asked", 95, type="rightAligned"),
+        column("reactive", 130, type="rightAligned"),
+        column("measured", 120, type="rightAligned"),
+        column("difference", 125, type="rightAligned"),
         column("until", 100),
-        column("then", 170, tooltipField="then"),
+        column("then", 160, tooltipField="then"),
         column("why", 240, flex=1, minWidth=240, tooltipField="why"),
     ]
     return parts.card(
