@@ -197,7 +197,7 @@ def test_devices_that_need_a_look_stand_first(visit: Open) -> None:
     expect(grid).to_contain_text("Refused")
     expect(grid).to_contain_text("inverter too hot")
     expect(grid).to_contain_text("Not acknowledged")
-    expect(grid).to_contain_text("Acknowledged without reactive power")
+    expect(grid).to_contain_text("Acknowledged without Mvar")
     expect(grid).to_contain_text("\u22120.050")
     rows = grid.locator(".ag-center-cols-container .ag-row")
     expect(rows).to_have_count(3)
