@@ -76,9 +76,9 @@ def active_power(
     injections, flow: what ``powerflow.run`` was given and has returned.
     """
     model = network.admittance
-    matrix = model.bus_matrix()
+    matrix = model.bus_matrix
     voltage = node_voltages(network, flow, steps, matrix).T
-    into_from, into_to = model.branch_matrices()
+    into_from, into_to = model.branch_matrices
     at_from = voltage[model.branch_from] * np.conj(into_from @ voltage)
     at_to = voltage[model.branch_to] * np.conj(into_to @ voltage)
     given = injections.isel(time=steps)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -147,15 +148,17 @@ class Admittance:
             ),
         )
 
+    @cached_property
     def two_port(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Yff, Yft, Ytf, Ytt of each branch: current into a branch = Y times the voltages."""
         own = self.series + self.shunt / 2
         ratio = np.abs(self.tap) ** 2
         return own / ratio, -self.series / np.conj(self.tap), -self.series / self.tap, own
 
+    @cached_property
     def branch_matrices(self) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
         """Sparse (branch, node) matrices giving the currents into the from and to ends."""
-        y_ff, y_ft, y_tf, y_tt = self.two_port()
+        y_ff, y_ft, y_tf, y_tt = self.two_port
         count = len(self.series)
         rows = np.concatenate([np.arange(count)] * 2)
         columns = np.concatenate([self.branch_from, self.branch_to])
@@ -164,9 +167,10 @@ class Admittance:
         into_to = sparse.csr_matrix((np.concatenate([y_tf, y_tt]), (rows, columns)), shape)
         return into_from, into_to
 
+    @cached_property
     def bus_matrix(self) -> sparse.csr_matrix:
         """The nodal admittance matrix, sparse (node, node)."""
-        into_from, into_to = self.branch_matrices()
+        into_from, into_to = self.branch_matrices
         count = len(self.series)
         shape = (self.nodes, count)
         ones, columns = np.ones(count), np.arange(count)

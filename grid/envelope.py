@@ -11,6 +11,7 @@ around what it would draw anyway.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -221,40 +222,59 @@ class Envelope:
         return 1 if self.element == "sgen" else -1
 
     def conflicts(self, dt_h: float) -> list[Finding]:
-        """Findings when no schedule keeps the energy bounds, whatever power it uses.
+        """See ``conflicts``."""
+        return conflicts([self], dt_h)
 
-        Exact for a resource without commitment and ramp; these can only leave less.
-        """
-        account = self.account
-        if account is None or account.breach_cny_per_mwh is not None:
-            return []
-        falls = (dt_h * account.gain_down * self.down_mw).tolist()
-        rises = (dt_h * account.gain_up * self.up_mw).tolist()
-        course = [a.tolist() for a in (account.keep, account.inflow_mwh)]
-        bounds = [a.tolist() for a in (account.min_mwh, account.max_mwh)]
-        low = high = account.initial_mwh
-        # Plain numbers: a step of an array costs ten times that of a list.
-        for t, (fall, rise, kept, inflow, least, most) in enumerate(
-            zip(falls, rises, *course, *bounds, strict=True)
-        ):
-            low = kept * low + inflow - fall
-            high = kept * high + inflow + rise
-            if account.spill_cny_per_mwh is not None:
-                low = min(low, most)
-            if low > most + _ROUNDING_MWH:
-                return [self._conflict(t, low, most, "above", "most")]
-            if high < least - _ROUNDING_MWH:
-                return [self._conflict(t, high, least, "below", "least")]
-            if least > most + _ROUNDING_MWH:
-                return [self._conflict(t, least, most, "above", "most")]
-            low, high = max(low, least), min(high, most)
+
+def conflicts(envelopes: Sequence[Envelope], dt_h: float) -> list[Finding]:
+    """A finding for each resource whose energy bounds no schedule keeps, whatever power it uses.
+
+    envelopes: all of the same steps. Exact for a resource without commitment and ramp; these can
+    only leave less. Resources with soft bounds have none.
+    """
+    held = [
+        (e, e.account)
+        for e in envelopes
+        if e.account is not None and e.account.breach_cny_per_mwh is None
+    ]
+    if not held:
         return []
+    courses = [
+        (a.keep, a.inflow_mwh, a.gain_down * e.down_mw, a.gain_up * e.up_mw, a.min_mwh, a.max_mwh)
+        for e, a in held
+    ]
+    keep, inflow, fall, rise, least, most = np.array(courses).transpose(1, 2, 0)
+    spills = np.array([a.spill_cny_per_mwh is not None for _, a in held])
+    lows, highs = np.empty_like(least), np.empty_like(most)
+    low = high = np.array([a.initial_mwh for _, a in held])
+    for t in range(len(least)):
+        low = keep[t] * low + inflow[t] - dt_h * fall[t]
+        low = np.where(spills, np.minimum(low, most[t]), low)
+        high = keep[t] * high + inflow[t] + dt_h * rise[t]
+        lows[t], highs[t] = low, high
+        low, high = np.maximum(low, least[t]), np.minimum(high, most[t])
+    above, below = lows > most + _ROUNDING_MWH, highs < least - _ROUNDING_MWH
+    broken = above | below | (least > most + _ROUNDING_MWH)
+    found = []
+    for n in np.flatnonzero(broken.any(axis=0)).tolist():
+        t = int(broken[:, n].argmax())
+        if above[t, n]:
+            told = lows[t, n], most[t, n], "above", "most"
+        elif below[t, n]:
+            told = highs[t, n], least[t, n], "below", "least"
+        else:
+            told = least[t, n], most[t, n], "above", "most"
+        found.append(_conflict(held[n][0], t, *told))
+    return found
 
-    def _conflict(self, t: int, value: float, bound: float, side: str, which: str) -> Finding:
-        return Finding(
-            str(self.kind),
-            "e_mwh",
-            (self.asset,),
-            f"Its energy cannot be kept: {value:.3f} MWh at the end of step {t} stays {side} the "
-            f"{which} allowed there, {bound:.3f} MWh, at full power.",
-        )
+
+def _conflict(
+    envelope: Envelope, t: int, value: float, bound: float, side: str, which: str
+) -> Finding:
+    return Finding(
+        str(envelope.kind),
+        "e_mwh",
+        (envelope.asset,),
+        f"Its energy cannot be kept: {value:.3f} MWh at the end of step {t} stays {side} the "
+        f"{which} allowed there, {bound:.3f} MWh, at full power.",
+    )

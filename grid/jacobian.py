@@ -65,7 +65,7 @@ def solve(model: Admittance, drawn_mva: np.ndarray) -> np.ndarray:
     the one before it. Where holding a voltage takes more reactive power than the generators of the
     node have, it stays at that limit and the voltage goes where it leads.
     """
-    matrix = model.bus_matrix()
+    matrix = model.bus_matrix
     idle = _start(model)
     voltage = np.full(drawn_mva.shape, np.nan + 0j)
     before: np.ndarray | None = None
@@ -87,7 +87,7 @@ def _start(model: Admittance) -> np.ndarray:
     bare = replace(
         model, shunt=np.zeros_like(model.shunt), node_shunt=np.zeros_like(model.node_shunt)
     )
-    matrix = bare.bus_matrix()
+    matrix = bare.bus_matrix
     free, source = model.angle_nodes, model.source_nodes
     voltage = np.ones(model.nodes, dtype=complex)
     if len(free):

@@ -109,11 +109,22 @@ class Network:
         return found
 
     def in_use(self, table: str) -> np.ndarray:
-        """Factor by which an element's power counts: its scaling, 0 out of service or unfed."""
-        elements = self.net[table]
-        node = self.admittance.node_of_bus[self.bus_position(table)]
-        on = elements.in_service.to_numpy(dtype=bool) & (node >= 0)
-        return np.where(on, elements.scaling.to_numpy(dtype=float), 0.0)
+        """Factor by which an element's power counts: its scaling, 0 out of service or unfed.
+
+        table: load, sgen or storage.
+        """
+        return self._in_use[table]
+
+    @cached_property
+    def _in_use(self) -> dict[str, np.ndarray]:
+        factors = {}
+        for table in ELEMENTS:
+            elements = self.net[table]
+            node = self.admittance.node_of_bus[self.bus_position(table)]
+            on = elements.in_service.to_numpy(dtype=bool) & (node >= 0)
+            factors[table] = np.where(on, elements.scaling.to_numpy(dtype=float), 0.0)
+            factors[table].flags.writeable = False
+        return factors
 
     def own_value(self, table: str, column: str) -> np.ndarray:
         """What the network file itself says for ``p_mw`` or ``q_mvar``; storages rest at 0."""

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from power_grid_model import (
     ComponentType,
@@ -176,17 +177,19 @@ def values(network: Network, injections: xr.Dataset, table: str, column: str) ->
     name = f"{table}_{column}"
     if name not in injections:
         return own
-    given = injections[name].transpose("time", table)
-    if not np.isfinite(given.values).all():
+    # Variables are bare arrays; a DataArray for each would take longer than the arithmetic.
+    given = injections.variables[name].transpose("time", table).values
+    if not np.isfinite(given).all():
         raise PowerFlowError(f"The injection {name} has values that are not numbers.")
-    if table in given.coords and not np.array_equal(given[table].values, ids):
-        position = given.indexes[table].get_indexer(ids)
-        return np.where(position >= 0, given.values[:, np.maximum(position, 0)], own)
-    if given.sizes[table] != len(ids):
+    named = injections.variables.get(table)
+    if named is not None and not np.array_equal(named.values, ids):
+        position = injections.indexes[table].get_indexer(pd.Index(ids))
+        return np.where(position >= 0, given[:, np.maximum(position, 0)], own)
+    if given.shape[1] != len(ids):
         raise PowerFlowError(
-            f"The injection {name} has {given.sizes[table]} columns, the network {len(ids)}."
+            f"The injection {name} has {given.shape[1]} columns, the network {len(ids)}."
         )
-    return given.values
+    return np.asarray(given)
 
 
 def _engine(model: Admittance) -> PowerGridModel:
@@ -198,7 +201,7 @@ def _engine(model: Admittance) -> PowerGridModel:
     between = model.branch_from != model.branch_to
     nodes, branches = model.nodes, int(between.sum())
     node_shunt = model.node_shunt.astype(complex)
-    np.add.at(node_shunt, model.branch_from[~between], np.sum(model.two_port(), axis=0)[~between])
+    np.add.at(node_shunt, model.branch_from[~between], np.sum(model.two_port, axis=0)[~between])
     base_va = model.base_mva * 1e6
     base_ohm = _RATED_V**2 / base_va
     node = initialize_array(DatasetType.input, ComponentType.node, nodes)
@@ -292,7 +295,7 @@ Columns = dict[str, tuple[tuple[str, ...], np.ndarray, str]]
 
 def _columns(network: Network, voltage: np.ndarray, drawn_mva: np.ndarray, detail: bool) -> Columns:
     model = network.admittance
-    into_from, into_to = model.branch_matrices()
+    into_from, into_to = model.branch_matrices
     flows = Flows(voltage, (into_from @ voltage.T).T, (into_to @ voltage.T).T)
     node = model.node_of_bus
     at_bus = np.where(node >= 0, voltage[:, np.maximum(node, 0)], np.nan)
@@ -338,7 +341,7 @@ def _of_elements(ends: Ends, power: np.ndarray) -> np.ndarray:
 
 def _exchange(model: Admittance, voltage: np.ndarray, drawn_mva: np.ndarray) -> np.ndarray:
     """Complex power drawn from all upstream grids together, in MVA; shape (time,)."""
-    current = (model.bus_matrix() @ voltage.T).T
+    current = (model.bus_matrix @ voltage.T).T
     fed = voltage * np.conj(current) * model.base_mva + drawn_mva
     total: np.ndarray = fed[:, model.source_nodes].sum(axis=1)
     return total

@@ -75,7 +75,7 @@ def gradients(
     model = network.admittance
     per_mw = np.zeros((len(steps), model.nodes))
     per_mvar = np.zeros_like(per_mw)
-    matrix = model.bus_matrix()
+    matrix = model.bus_matrix
     places = np.unique(steps)
     for step, voltage in zip(places, node_voltages(network, flow, places, matrix), strict=True):
         point = _Point.at(model, matrix, voltage)
@@ -110,7 +110,7 @@ def node_voltages(
 ) -> np.ndarray:
     """Complex voltages in per unit (step, node) from those of the buses at positions ``steps``.
 
-    flow: a result of powerflow.run; matrix: ``network.admittance.bus_matrix()``. Auxiliary nodes
+    flow: a result of powerflow.run; matrix: ``network.admittance.bus_matrix``. Auxiliary nodes
     (star points, open line ends) are rebuilt: nothing is fed into them.
     """
     model = network.admittance
@@ -186,7 +186,7 @@ class _Point:
     def _loading_rows(self, quantity: Quantity, elements: np.ndarray) -> np.ndarray:
         """d|I| = Re(conj(I) dI) / |I| at the end that is loaded most."""
         model = self.model
-        y_ff, y_ft, y_tf, y_tt = model.two_port()
+        y_ff, y_ft, y_tf, y_tt = model.two_port
         rows = np.zeros((len(elements), len(self.angles) + len(self.sizes)))
         for i, element in enumerate(elements):
             scale, branch, outgoing = 0.0, -1, False

@@ -121,12 +121,12 @@ class Fleet:
     @cached_property
     def baseline_mw(self) -> np.ndarray:
         """Power of the uncontrolled day, in the resource's own sign."""
-        return self._given("p_mw")
+        return self._of_resources("p_mw")
 
     @cached_property
     def baseline_mvar(self) -> np.ndarray:
         """Reactive power of the uncontrolled day, in the resource's own sign."""
-        return self._given("q_mvar")
+        return self._of_resources("q_mvar")
 
     @cached_property
     def rest_mvar(self) -> np.ndarray:
@@ -182,7 +182,7 @@ class Fleet:
 
     @cached_property
     def _fed_by_others(self) -> tuple[np.ndarray, np.ndarray]:
-        network, given = self.problem.network, self.problem.injections
+        network = self.problem.network
         fed = np.zeros((2, self.problem.steps, len(network.buses)))
         for table in TABLES:
             sign = 1.0 if table == "sgen" else -1.0
@@ -192,7 +192,7 @@ class Fleet:
             factor[own] = 0.0
             at_bus = self._at_buses(network.bus_position(table), factor)
             for row, column in enumerate(("p_mw", "q_mvar")):
-                fed[row] += values(network, given, table, column) @ at_bus
+                fed[row] += self._given[table, column] @ at_bus
         return fed[0], fed[1]
 
     def _at_buses(self, bus: np.ndarray, factor: np.ndarray) -> sparse.csr_array:
@@ -205,23 +205,18 @@ class Fleet:
 
         q_mvar: None for that of the uncontrolled day.
         """
-        network, given = self.problem.network, self.problem.injections
-        power = {
-            f"{t}_{c}": values(network, given, t, c)
-            for t in TABLES
-            for c in ("p_mw", "q_mvar")
-            if f"{t}_{c}" in given
-        }
+        given = self.problem.injections
+        power = {f"{t}_{c}": mw for (t, c), mw in self._given.items() if f"{t}_{c}" in given}
         chosen = {"p_mw": p_mw} if q_mvar is None else {"p_mw": p_mw, "q_mvar": q_mvar}
         for table in TABLES:
             columns = [i for i, e in enumerate(self.envelopes) if e.element == table]
             if not columns:
                 continue
             for column, value in chosen.items():
-                full = np.array(values(network, given, table, column))
+                full = self._given[table, column].copy()
                 full[:, self._element_position[columns]] = value[:, columns]
                 power[f"{table}_{column}"] = full
-        coords = {t: network.ids(t) for t in TABLES}
+        coords = {t: self.problem.network.ids(t) for t in TABLES}
         return xr.Dataset(
             {name: (("time", name.split("_")[0]), array) for name, array in power.items()},
             coords={"time": self.problem.times, **coords},
@@ -245,12 +240,21 @@ class Fleet:
             [position[e.element][e.element_index] for e in self.envelopes], dtype=np.int64
         )
 
-    def _given(self, column: str) -> np.ndarray:
+    @cached_property
+    def _given(self) -> dict[tuple[str, str], np.ndarray]:
+        """Power of all elements as the problem has it, by table and column; (time, element)."""
         network, given = self.problem.network, self.problem.injections
-        tables = {t: values(network, given, t, column) for t in TABLES}
+        return {
+            (table, column): values(network, given, table, column)
+            for table in TABLES
+            for column in ("p_mw", "q_mvar")
+        }
+
+    def _of_resources(self, column: str) -> np.ndarray:
         stacked = np.zeros((self.problem.steps, self.size))
-        for a, (e, i) in enumerate(zip(self.envelopes, self._element_position, strict=True)):
-            stacked[:, a] = tables[e.element][:, i]
+        for table in TABLES:
+            own = [a for a, e in enumerate(self.envelopes) if e.element == table]
+            stacked[:, own] = self._given[table, column][:, self._element_position[own]]
         return stacked
 
 

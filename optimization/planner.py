@@ -10,7 +10,7 @@ import numpy as np
 
 from core.findings import Finding, Severity
 from grid import powerflow
-from grid.envelope import AT_ONCE
+from grid.envelope import AT_ONCE, conflicts
 from optimization import netloop
 from optimization.activation import activations, held_back, undeliverable
 from optimization.conduct import Conduct, conduct
@@ -46,9 +46,9 @@ def plan(
     uncontrolled = powerflow.run(problem.network, fleet.injections(fleet.baseline_mw))
     baseline = key_figures(fleet, uncontrolled, conduct(fleet, fleet.baseline_mw))
     tell(f"Uncontrolled day: {baseline.violations} limits exceeded on the AC grid.")
-    conflicts = [f for e in problem.envelopes for f in e.conflicts(problem.dt_h)]
-    impossible = Plan(Status.INFEASIBLE, baseline, uncontrolled, conflicts, 0, 0.0, 0.0)
-    if conflicts:
+    unkeepable = conflicts(problem.envelopes, problem.dt_h)
+    impossible = Plan(Status.INFEASIBLE, baseline, uncontrolled, unkeepable, 0, 0.0, 0.0)
+    if unkeepable:
         return _relaxed(problem, impossible, tell, timer)
     start = timer()
     if session is None:

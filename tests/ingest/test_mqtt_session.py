@@ -305,7 +305,7 @@ def test_a_line_that_is_cut_again_and_again_loses_nothing(plain, version, take, 
 class Proxy:
     """Passes bytes on to ``port`` and cuts each connection after a random number of them.
 
-    A connection lives for at most 30 kB: 8,000 messages of some 13 bytes and their answers need several.
+    A connection lives for at most 30 kB: 8,000 messages of 13 bytes and their answers need several.
     """
 
     def __init__(self, port: int) -> None:
