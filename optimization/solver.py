@@ -56,6 +56,7 @@ class Solver:
         self._followed = np.zeros(0)
         self._followed_duals = np.zeros(0)
         self._hint: np.ndarray | None = None
+        self._proven = -np.inf
         self.load(program)
 
     def load(self, program: Program) -> None:
@@ -82,27 +83,34 @@ class Solver:
         self._handles = np.arange(rows)
         self._next_handle = rows
         self._integer = np.flatnonzero(program.integer)
+        self._cost = program.cost.copy()
         self._lower = program.lower.copy()
         self._upper = program.upper.copy()
         self._hint = None  # of another program
+        self._proven = -np.inf
         self._clear()
 
     # --- edits ---------------------------------------------------------------------------------
 
     def change_costs(self, columns: np.ndarray, cost: np.ndarray) -> None:
         """Set the cost of ``columns``."""
-        if columns.size:
+        if not np.array_equal(self._cost[columns], np.broadcast_to(cost, columns.shape)):
+            self._cost[columns] = cost
+            self._proven = -np.inf
             self._highs.changeColsCost(columns.size, _int(columns), _float(cost, columns.size))
 
     def change_bounds(self, columns: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> None:
         """Set the bounds of ``columns``."""
         if columns.size:
+            if np.any(lower < self._lower[columns]) or np.any(upper > self._upper[columns]):
+                self._proven = -np.inf
             self._lower[columns], self._upper[columns] = lower, upper
             self._send_bounds(columns, self._lower[columns], self._upper[columns])
 
     def change_sides(self, rows: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> None:
         """Set the sides of the rows with these handles."""
         if rows.size:
+            self._proven = -np.inf
             places = _int(self.places(rows))
             self._highs.changeRowsBounds(
                 rows.size, places, _float(lower, rows.size), _float(upper, rows.size)
@@ -112,11 +120,14 @@ class Solver:
         """Continuous columns that stand in no row yet; returns their positions."""
         count, first = len(lower), self.width
         if count:
+            if np.any(np.asarray(cost) < 0) or np.any(np.asarray(lower) < 0):
+                self._proven = -np.inf  # they might save something
             empty = np.zeros(0)
             self._highs.addCols(
                 count, _float(cost, count), _float(lower, count), _float(upper, count),
                 0, np.zeros(count, dtype=np.int32), _int(empty), empty,
             )  # fmt: skip
+            self._cost = np.concatenate([self._cost, np.broadcast_to(cost, count)])
             self._lower = np.concatenate([self._lower, np.broadcast_to(lower, count)])
             self._upper = np.concatenate([self._upper, np.broadcast_to(upper, count)])
         return np.arange(first, first + count)
@@ -139,6 +150,7 @@ class Solver:
     def delete_rows(self, rows: Sequence[int] | np.ndarray) -> None:
         """Take the rows with these handles out."""
         if len(rows):
+            self._proven = -np.inf
             places = np.sort(self.places(np.asarray(rows)))
             self._highs.deleteRows(len(places), _int(places))
             self._handles = np.delete(self._handles, places)
@@ -157,9 +169,10 @@ class Solver:
 
         With integer columns the duals are those of the linear program in which the integers are
         held at their values. The search over integers, which begins with a presolve of its own and
-        costs many times a linear solve, is spared where integers next to the linear optimum are
-        as good as it promises: within the gap. A search that runs out of time counts as optimal
-        when it has found integers that fit.
+        costs many times a linear solve, is spared where integers next to the linear optimum, or
+        those of the last search, are as good as it promises: within the gap above what is proven
+        to be the least cost. A search that runs out of time counts as optimal when it has found
+        integers that fit.
         """
         self._clear()
         if not self._integer.size:
@@ -176,6 +189,7 @@ class Solver:
             return status
         chosen = np.round(np.asarray(self._highs.getSolution().col_value)[self._integer])
         self._hint = chosen
+        self._proven = max(self._proven, float(self._highs.getInfo().mip_dual_bound))
         return self._with_integers_held(chosen)
 
     def _next_to_the_linear_optimum(self) -> Status | None:
@@ -185,20 +199,30 @@ class Solver:
         self._highs.changeColsIntegrality(bound.size, _int(bound), kinds)
         status = self._linear()
         relaxed = np.asarray(self._highs.getSolution().col_value)[bound]
-        least = float(self._highs.getInfo().objective_function_value)
+        linear = float(self._highs.getInfo().objective_function_value)
         self._highs.changeColsIntegrality(bound.size, _int(bound), kinds + 1)
         if status is not Status.OPTIMAL:
             return status if status is Status.INFEASIBLE else None
-        for chosen in _neighbours(relaxed):
+        # What a search has proven holds on while the program is only narrowed, by rows and bounds.
+        least = max(self._proven, linear)
+        best = np.inf
+        for chosen in self._candidates(relaxed):
             self._clear()
             if self._with_integers_held(chosen) is not Status.OPTIMAL:
                 continue
-            self._hint = chosen
             found = self.objective
+            if found < best:
+                best, self._hint = found, chosen
             if found - least <= max(self._mip_gap * abs(found), _ABS_GAP):
                 return Status.OPTIMAL
         self._clear()
         return None
+
+    def _candidates(self, relaxed: np.ndarray) -> list[np.ndarray]:
+        """Integers to try: those of the last search, then the neighbours of a linear optimum."""
+        found = [] if self._hint is None else [self._hint]
+        near = _neighbours(relaxed)
+        return found + [n for n in near if not found or not np.array_equal(n, found[0])]
 
     def _has_plan(self, status: Status) -> bool:
         """Out of time, but with integers that fit: better than no plan at all."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
+import highspy
 import numpy as np
 import pytest
 from scipy import sparse
@@ -53,6 +54,60 @@ def test_integers_give_prices_of_the_program_that_holds_them():
     solver.change_sides(np.array([0]), np.array([-np.inf]), np.array([4.0]))
     assert solver.run() is Status.OPTIMAL
     np.testing.assert_allclose(solver.values, [1.0, 1.0])
+
+
+def _choices(seed: int):
+    """Half of twenty things under two budgets, and further budgets that may come later."""
+    rng = np.random.default_rng(seed)
+    things, budgets = 20, 2
+    builder = Builder()
+    x = builder.columns(
+        "things", np.ones(things, bool), upper=1.0, cost=-rng.uniform(5, 15, things), integer=True
+    )
+    size = rng.uniform(5, 15, (budgets, things))
+    rows = builder.rows("budgets", np.ones(budgets, bool), upper=size.sum(axis=1) / 2)
+    builder.entries(rows[:, None], x[None, :], size)
+    return builder.program(), rng.uniform(5, 15, (4, things))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_a_search_has_proven_holds_on_under_further_rows(seed, monkeypatch):
+    """A bound of the least cost stays one while a program is narrowed, and only then."""
+    program, further = _choices(seed)
+    solver = Solver(program)
+    searches = []
+    search = solver._search
+
+    def counted() -> None:
+        kinds = solver.highs.getLp().integrality_
+        searches.append(any(kind == highspy.HighsVarType.kInteger for kind in kinds))
+        search()
+
+    monkeypatch.setattr(solver, "_search", counted)
+    assert solver.run() is Status.OPTIMAL
+    assert any(searches)
+    kept = solver.values.copy()
+    rows, sides = [], []
+    for number, row in enumerate(further):
+        searches.clear()
+        loose = number % 2 == 0
+        rows.append(row)
+        sides.append(row @ kept + (1.0 if loose else -1.0))
+        solver.add_rows(sparse.csr_array(row[None, :]), np.array([-np.inf]), np.array(sides[-1:]))
+        assert solver.run() is Status.OPTIMAL
+        if loose:  # what was found still fits, and nothing cheaper can have come
+            assert not any(searches)
+        anew = Solver(program)
+        anew.add_rows(sparse.csr_array(np.array(rows)), np.full(len(rows), -np.inf),
+                      np.array(sides))  # fmt: skip
+        assert anew.run() is Status.OPTIMAL
+        assert solver.objective == pytest.approx(anew.objective, rel=2.1e-4)
+        kept = solver.values.copy()
+    solver.change_costs(np.arange(program.shape[1]), program.cost * np.linspace(2.0, 1.0, 20))
+    assert solver.run() is Status.OPTIMAL
+    anew.change_costs(np.arange(program.shape[1]), program.cost * np.linspace(2.0, 1.0, 20))
+    assert anew.run() is Status.OPTIMAL
+    assert solver.objective == pytest.approx(anew.objective, rel=2.1e-4)
 
 
 def test_programs_side_by_side_are_solved_together():
