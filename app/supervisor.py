@@ -24,7 +24,7 @@ from core.errors import VerdigridError
 log = logging.getLogger(__name__)
 
 GRACE_S = 15.0
-"""How long a process may take to end by itself before it is killed."""
+"""How long all processes together may take to end by themselves before they are killed."""
 BACK_OFF_S = (0.5, 1.0, 2.0, 5.0, 10.0)
 STEADY_S = 60.0
 """A process that ran this long starts again without a wait."""
@@ -53,7 +53,10 @@ class Keeper:
 
 
 class Supervisor:
-    """Runs children until ``stop`` is set, then ends them in reverse order, the keepers last."""
+    """Runs children until ``stop`` is set, then ends them all at once, and the keepers after them.
+
+    Children need no order: the keepers hold what one of them says and another does not hear.
+    """
 
     def __init__(
         self,
@@ -81,8 +84,7 @@ class Supervisor:
                 self._stop.wait(0.25)
                 self._keep()
         finally:
-            for child in reversed(self._children):
-                self._end(child)
+            self._end_children()
             self._write_state()
             for keeper in reversed(self._keepers):
                 self._end_keeper(keeper)
@@ -131,17 +133,18 @@ class Supervisor:
         log.info("process started", extra={"child": child.name, "pid": child.process.pid})
         return True
 
-    def _end(self, child: Child) -> None:
-        process = child.process
-        if process is None or process.poll() is not None:
-            return
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(GRACE_S)
-        except subprocess.TimeoutExpired:
-            log.warning("process did not end, killing it", extra={"child": child.name})
-            process.kill()
-            process.wait()
+    def _end_children(self) -> None:
+        running = [(c, c.process) for c in self._children if c.process and c.process.poll() is None]
+        for _, process in running:
+            process.send_signal(signal.SIGTERM)
+        deadline = time.monotonic() + GRACE_S
+        for child, process in running:
+            try:
+                process.wait(max(deadline - time.monotonic(), 0.0))
+            except subprocess.TimeoutExpired:
+                log.warning("process did not end, killing it", extra={"child": child.name})
+                process.kill()
+                process.wait()
 
     def _write_state(self) -> None:
         state = {

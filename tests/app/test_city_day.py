@@ -107,14 +107,6 @@ def test_dispatch_is_optimal_and_clean_on_the_ac_grid(city: RunningCity) -> None
     assert plan["planned"]["emissions_kgco2e"] <= plan["baseline"]["emissions_kgco2e"]
 
 
-def test_the_comparison_is_printed_for_people(city: RunningCity) -> None:
-    out = city.run("dispatch")
-    assert out.returncode == 0, out.stderr
-    for word in ("uncontrolled", "planned", "Losses", "Highest voltage"):
-        assert word in out.stdout
-    assert "AC check clean" in out.stderr
-
-
 def test_the_ledger_proves_itself(city: RunningCity) -> None:
     out = city.run("ledger", "verify", "--json")
     assert out.returncode == 0, out.stderr

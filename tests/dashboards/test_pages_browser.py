@@ -93,8 +93,7 @@ def visit(browser: BrowserContext) -> Iterator[Any]:
         one.page.close()
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize(("language", "theme"), [("en", "light"), ("zh", "dark")])
 @pytest.mark.parametrize("name", list(PATHS))
 def test_each_page_is_drawn_without_an_error_or_another_host(
     name: str, language: str, theme: str, served: Any, visit: Any, artifacts: Path

@@ -38,7 +38,11 @@ except VerdigridError as error:
     sys.exit(f"{type(error).__name__}: {error}")
 print(server.started_here, server.url, flush=True)
 """
-AND_STAY = START + "import time; time.sleep(600)\n"
+AND_STAY = (
+    START + "import signal, time\n"
+    "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # ignored where tests run behind
+    "time.sleep(600)\n"
+)
 AND_STOP = START + "server.stop()\n"
 
 
