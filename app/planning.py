@@ -39,6 +39,8 @@ from store.database import Connection
 MEDIAN = 0.5
 
 NEAR = timedelta(hours=1)
+_DIGITS_MWH = 9
+"""A solver's rounding must not turn nothing into less than nothing."""
 LAST_WEEK = timedelta(days=7)
 
 
@@ -260,7 +262,35 @@ def _states(connection: Connection, city: City, horizon: Horizon) -> dict[str, d
         present = column[~np.isnan(column)]
         if variable not in result[asset] and present.size:
             result[asset][variable] = float(present[-1])
+    for asset, variable, value in _moved_before(connection, city, horizon):
+        result[asset].setdefault(variable, value)
     return result
+
+
+def _moved_before(
+    connection: Connection, city: City, horizon: Horizon
+) -> Iterator[tuple[str, str, float]]:
+    """What the plan in force before ``horizon`` has moved when it begins, by (asset, variable).
+
+    Where devices do not say it: without this, what a plan has put off would be forgotten by the
+    next one and never be served.
+    """
+    wanted = [
+        (a.id, v, factor) for a, kind in _dispatched(city) for v, factor in kind.content_of.items()
+    ]
+    before = horizon.start - city.site.plan_resolution
+    assets = sorted({asset for asset, _, _ in wanted})
+    plan = runs.in_force(
+        connection, INTRADAY, before, horizon.start, assets, as_of=horizon.known_at
+    )
+    if "content_mwh" not in plan:
+        return
+    content = plan["content_mwh"].isel(time=-1)
+    for asset, variable, factor in wanted:
+        if asset in content.asset.to_numpy():
+            moved = factor * float(content.sel(asset=asset))
+            if np.isfinite(moved):
+                yield asset, variable, round(moved, _DIGITS_MWH)
 
 
 def _planned_states(

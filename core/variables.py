@@ -64,6 +64,7 @@ _ALL = (
     ),
     Variable("activated_h", "h", 0.0, 24.0, _LAST, "time a load was cut or dimmed on its day"),
     Variable("e_owed_mwh", "MWh", 0.0, 1e6, _LAST, "energy to be drawn again after a cut"),
+    Variable("e_ahead_mwh", "MWh", -1e6, 1e6, _LAST, "energy drawn ahead of a movable demand"),
     # What the counters of meters show; they only rise, until they begin anew at zero.
     Variable("e_import_register_mwh", "MWh", 0.0, 1e9, _LAST, "meter register of imported energy"),
     Variable("e_export_register_mwh", "MWh", 0.0, 1e9, _LAST, "meter register of exported energy"),

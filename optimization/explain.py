@@ -31,7 +31,7 @@ _VERBS = {
     "ev_charger": ("charges", "feeds back", "充电", "向电网回馈"),
     "heat_pump": ("heats with", "heats less by", "供热用电", "减少供热用电"),
     "electric_boiler": ("heats with", "heats less by", "供热用电", "减少供热用电"),
-    "flexible_load": ("draws", "draws less by", "用电", "减少用电"),
+    "flexible_load": ("draws more by", "draws less by", "增加用电", "减少用电"),
     "interruptible_load": ("makes up", "is cut by", "补充用电", "中断"),
     "pump_station": ("pumps with", "pumps less by", "抽水用电", "减少抽水用电"),
     "street_lighting": ("lights up by", "is dimmed by", "增加照明", "调光减少"),

@@ -151,10 +151,10 @@ def _cut(envelope: Envelope, first: int, content_mwh: float) -> Envelope:
     """
     account = envelope.account
     assert account is not None
-    # Loads only take: what the account gets at least and at most until the end of each step.
-    inflow = np.cumsum(account.inflow_mwh[first:])
-    least = content_mwh + inflow
-    most = least + DT_H * np.cumsum((account.gain_up * envelope.up_mw)[first:])
+    # What the account gets at least and at most until the end of each step.
+    alone = content_mwh + np.cumsum(account.inflow_mwh[first:])
+    least = alone - DT_H * np.cumsum((account.gain_down * envelope.down_mw)[first:])
+    most = alone + DT_H * np.cumsum((account.gain_up * envelope.up_mw)[first:])
     return replace(
         envelope,
         base_mw=envelope.base_mw[first:],

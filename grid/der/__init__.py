@@ -3,9 +3,10 @@
 A type is a module with ``KIND`` (core.sites.AssetKind) and a function
 ``envelope(asset, conditions)`` that returns a grid.envelope.Envelope. What it has to be told is
 named there too: ``PROFILES`` and ``STATES``, variables of core/variables.py that are looked up for
-the asset (its own series, or the city's where it has none) and handed over in Conditions. A new
-type is a new file here; nothing else changes. Files that begin with ``_`` are no types: they hold
-what several types share.
+the asset (its own series, or the city's where it has none) and handed over in Conditions. States
+that devices seldom report, because they are what a plan has moved, are named in ``CONTENT_OF``:
+each is a factor times the content that the plan before expects. A new type is a new file here;
+nothing else changes. Files that begin with ``_`` are no types: they hold what several types share.
 """
 
 from __future__ import annotations
@@ -83,6 +84,8 @@ class DerType:
     envelope: EnvelopeFunction
     profiles: tuple[str, ...]
     states: tuple[str, ...]
+    content_of: Mapping[str, float]
+    """States that are so many times the content of the plan before, where nobody measures them."""
 
 
 def envelope_of(asset: Asset, conditions: Conditions) -> Envelope:
@@ -116,6 +119,7 @@ def _found(folders: tuple[str, ...]) -> Mapping[AssetKind, DerType]:
             function,
             tuple(getattr(module, "PROFILES", ())),
             tuple(getattr(module, "STATES", ())),
+            getattr(module, "CONTENT_OF", MappingProxyType({})),
         )
     return MappingProxyType(kinds)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import numpy as np
 
@@ -25,6 +26,7 @@ from grid.envelope import Commitment, EnergyAccount, Envelope
 
 KIND = AssetKind.INTERRUPTIBLE_LOAD
 PROFILES = ("p_mw",)
+CONTENT_OF = MappingProxyType({"e_owed_mwh": -1.0})
 STATES = ("activated_h", "e_owed_mwh", "cut_h", "time_in_state_h", "starts_today")
 
 _WHOLE_H = 1e-9

@@ -17,7 +17,7 @@ from app.planning import Horizon, assemble, expected, network_of, run_plan
 from app.wiring import City
 from core.errors import ConfigurationError, NetworkError, PowerFlowError
 from core.readings import batch
-from core.sites import AssetKind
+from core.sites import AssetKind, Site
 from core.timeaxis import DAY, HOUR, QUARTER_HOUR, from_datetime64, steps, to_datetime64
 from optimization.result import Status
 from store import forecasts, runs, series, writing
@@ -221,6 +221,51 @@ def test_a_plan_for_tomorrow_begins_where_the_plan_of_today_ends(
     soc = made.plan.schedule["soc"].sel(asset="battery-000")
     last_step = to_datetime64(tomorrow.start - QUARTER_HOUR)
     assert state_of_charge(city, tomorrow) == pytest.approx(float(soc.sel(time=last_step)))
+
+
+def test_what_a_plan_has_moved_is_known_to_the_next_one(
+    with_site: Callable[..., City], site: Site, write: Write, now: datetime
+) -> None:
+    """No device says what a load has put off: the plan that it followed does."""
+    movable = {"p_max_mw": 2.0, "shift_hours": 2.0}
+    city = with_site(
+        assets=tuple(
+            replace(a, kind=AssetKind.FLEXIBLE_LOAD, parameters=movable)
+            if a.id == "load-000"
+            else a
+            for a in site.assets
+        )
+    )
+    foretell(city.database, P, now, 1.0, now, now + 2 * DAY)
+    start = now + QUARTER_HOUR
+    made = run_plan(
+        city,
+        network_of(city),
+        Horizon(start, start + DAY, now),
+        kind="intraday",
+        requested_by="test",
+    )
+    content = made.plan.schedule["content_mwh"].sel(asset="load-000").to_numpy()
+    assert content.min() < -0.5  # something waits for cheaper hours
+
+    def moved(later: Horizon) -> float | None:
+        with city.database.connection() as connection:
+            return planning._states(connection, city, later)["load-000"].get("e_ahead_mwh")
+
+    for step in range(1, 96, 5):
+        begins = start + step * QUARTER_HOUR
+        later = Horizon(begins, begins + DAY, begins - QUARTER_HOUR)
+        assert moved(later) == pytest.approx(content[step - 1], abs=1e-8)
+    at_first = Horizon(start, start + DAY, now)
+    assert moved(at_first) is None
+    waits = int(content.argmin())
+    begins = start + (waits + 1) * QUARTER_HOUR
+    with city.database.connection() as connection:
+        problem = assemble(
+            connection, city, network_of(city), Horizon(begins, begins + DAY, begins - QUARTER_HOUR)
+        )
+    account = next(e.account for e in problem.envelopes if e.asset == "load-000")
+    assert account.initial_mwh == pytest.approx(content[waits], abs=1e-8)
 
 
 # --- run_plan ----------------------------------------------------------------------------------
