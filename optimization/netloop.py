@@ -90,7 +90,8 @@ def run(
             f"losses missed are worth {worth:.2%} of the energy supplied."
         )
         settled = before is not None and _same(found, before)
-        close = worth <= CLOSE_ENOUGH and not missed_by_losses(problem, flow, mismatch)
+        missed_call = missed_by_losses(problem, flow, mismatch)
+        close = worth <= CLOSE_ENOUGH and not missed_call
         done = settled or (not broken and (close or number >= ENOUGH_ROUNDS))
         called = activations(fleet, flow, found) if done else None
         here = _outcome(session, number, found, flow, called)
@@ -105,6 +106,8 @@ def run(
         # Where energy is worth nothing, an inequality lets the model throw it away: too little
         # seems to be exported there. The row becomes an equation.
         exact |= mismatch < -MISMATCH_MW
+        if missed_call:
+            session.hold_calls_within(mismatch)
         refine(session, flow, found, mismatch, exact)
     assert best is not None
     return replace(best, rounds=number, solve_s=solve_s)

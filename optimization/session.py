@@ -66,6 +66,7 @@ class Session:
         self.limit_effect_mw = np.zeros((0, self.model.fleet.size))
         self.limit_factor = np.zeros(0)
         self.circle_sides: dict[tuple[int, int, int], int] = {}
+        self._call_margin_mw: dict[str, float] = {}
 
     def roll(self, problem: DispatchProblem) -> int:
         """Hold a later horizon of the same city instead; returns by how many steps it is later.
@@ -144,6 +145,22 @@ class Session:
         self.tangent_exact = self.tangent_exact[~gone]
         self.tangent_rows = self.tangent_rows[~gone]
         self.tangent_effect_mw = self.tangent_effect_mw[~gone]
+
+    def hold_calls_within(self, unseen_mw: np.ndarray) -> None:
+        """Hold calls so much further inside as the grid drew beyond the model, (time,), at worst.
+
+        Tangents alone come close too slowly: a plan that may meet a call at one hour or another
+        goes each time to where its losses are not known yet.
+        """
+        problem, rows = self.model.problem, self.model.program.rows
+        for call in problem.calls:
+            own = rows[f"call {call.name}"]
+            own = own[own >= 0]
+            within = call.within(problem.times)
+            inside = max(float(unseen_mw[within].max(initial=0.0)), 0.0)
+            upper = call.limit_mw - max(inside, self._call_margin_mw.get(call.name, 0.0))
+            self._call_margin_mw[call.name] = call.limit_mw - upper
+            self.solver.change_sides(own, np.full(own.size, -np.inf), np.full(own.size, upper))
 
     def add_limits(self, limits: Limits) -> np.ndarray:
         """Soft rows for limits of the network; positions of those that some resource can move."""

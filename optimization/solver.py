@@ -110,8 +110,12 @@ class Solver:
     def change_sides(self, rows: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> None:
         """Set the sides of the rows with these handles."""
         if rows.size:
-            self._proven = -np.inf
             places = _int(self.places(rows))
+            held = self._highs.getLp()
+            before_lower = np.asarray(held.row_lower_)[places]
+            before_upper = np.asarray(held.row_upper_)[places]
+            if np.any(lower < before_lower) or np.any(upper > before_upper):
+                self._proven = -np.inf
             self._highs.changeRowsBounds(
                 rows.size, places, _float(lower, rows.size), _float(upper, rows.size)
             )
@@ -168,11 +172,10 @@ class Solver:
         """Solve from the last basis.
 
         With integer columns the duals are those of the linear program in which the integers are
-        held at their values. The search over integers, which begins with a presolve of its own and
-        costs many times a linear solve, is spared where integers next to the linear optimum, or
-        those of the last search, are as good as it promises: within the gap above what is proven
-        to be the least cost. A search that runs out of time counts as optimal when it has found
-        integers that fit.
+        held at their values. The search over integers, which costs many times a linear solve, is
+        spared where integers next to the linear optimum, or those of the last search, are as good
+        as it promises: within the gap above what is proven to be the least cost. A search that
+        runs out of time counts as optimal when it has found integers that fit.
         """
         self._clear()
         if not self._integer.size:
@@ -183,7 +186,10 @@ class Solver:
         hint = self._hint
         if hint is not None:
             self._highs.setSolution(self._integer.size, _int(self._integer), hint)
+        # A presolve would throw away the basis of the linear optimum, which is worth more here.
+        self._option("presolve", "off")
         self._search()
+        self._option("presolve", "choose")
         status = self._status()
         if status is not Status.OPTIMAL and not self._has_plan(status):
             return status
