@@ -26,8 +26,8 @@ from grid.envelope import Commitment, EnergyAccount, Envelope
 
 KIND = AssetKind.INTERRUPTIBLE_LOAD
 PROFILES = ("p_mw",)
-CONTENT_OF = MappingProxyType({"e_owed_mwh": -1.0})
 STATES = ("activated_h", "e_owed_mwh", "cut_h", "time_in_state_h", "starts_today")
+CONTENT_OF = MappingProxyType({"e_owed_mwh": -1.0})
 
 _WHOLE_H = 1e-9
 
