@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 
 from core.sites import Asset, AssetKind
 from grid.der import Conditions
-from grid.der._inputs import HOURS_PER_DAY, drawn, optional, parameter, runs, within_hours
+from grid.der._inputs import HOURS_PER_DAY, drawn, optional, parameter, runs, state, within_hours
 from grid.der._stays import Rules, vehicles
 from grid.envelope import AT_ONCE, EnergyAccount, Envelope
 
 KIND = AssetKind.EV_CHARGER
 PROFILES = ("p_mw",)
+STATES = ("e_ahead_mwh",)
+CONTENT_OF = MappingProxyType({"e_ahead_mwh": 1.0})
 
 
 def envelope(asset: Asset, conditions: Conditions) -> Envelope:
@@ -38,8 +41,11 @@ def envelope(asset: Asset, conditions: Conditions) -> Envelope:
     Expected demand (profile p_mw; optional where stays are known). As long as known vehicles are
     there, what is expected beyond their needs stays as it is; afterwards, and where the charger
     reports no stays, the demand from arrival_hour (18) to departure_hour (7), local hours, may be
-    shifted within that time, and the rest stays as it is. The horizon cuts such a stay: each part
-    delivers its own demand.
+    shifted within that time, and the rest stays as it is. The horizon's end cuts such a stay: what
+    lies before it is delivered before it. The content is then what was charged ahead of the demand.
+    State, for a stay without vehicles known that is under way at the beginning: e_ahead_mwh, what
+    was charged ahead of the demand by then, negative where it was put off (0); it is made up for
+    until departure, as far as power allows.
     """
     power = parameter(asset, "p_max_mw", least=0.0)
     known = _known(asset, conditions, power)
@@ -50,10 +56,10 @@ def envelope(asset: Asset, conditions: Conditions) -> Envelope:
     staying = within_hours(conditions, arrival, departure)
     staying[:until] = False
     staying &= bool(demand.any())
-    earliest, latest = _shifted(demand, staying, conditions.dt_h)
+    limit = np.where(staying, np.maximum(power, demand), 0.0)
+    usual = _usual(asset, conditions, demand, staying, limit)
     base = np.where(staying, 0.0, demand)
     base[:until] = known.beyond(demand, conditions.dt_h, power)[:until]
-    limit = np.where(staying, np.maximum(power, demand), 0.0)
     price = optional(asset, "unserved_cny_per_mwh", least=0.0)
     return Envelope(
         asset=asset.id,
@@ -65,13 +71,13 @@ def envelope(asset: Asset, conditions: Conditions) -> Envelope:
         down_mw=known.discharge_mw,
         down_cny_per_mwh=parameter(asset, "v2g_cny_per_mwh", 0.0, least=0.0),
         account=EnergyAccount(
-            initial_mwh=known.initial_mwh,
-            min_mwh=known.low + latest,
-            max_mwh=known.high + earliest,
+            initial_mwh=known.initial_mwh + usual.ahead_mwh,
+            min_mwh=known.low + usual.least_mwh,
+            max_mwh=known.high + usual.most_mwh,
             gain_up=np.where(staying, 1.0, known.gain_up),
             gain_down=np.full(conditions.steps, known.gain_down),
             keep=known.keep,
-            inflow_mwh=known.inflow,
+            inflow_mwh=known.inflow - usual.taken_mwh,
             breach_cny_per_mwh=None if price is None else price / conditions.dt_h,
         ),
         soft_kind="" if price is None else "energy at departure",
@@ -162,12 +168,37 @@ def _demand(asset: Asset, conditions: Conditions) -> np.ndarray:
     return drawn(asset, "p_mw", conditions)
 
 
-def _shifted(demand: np.ndarray, staying: np.ndarray, dt_h: float) -> tuple[np.ndarray, np.ndarray]:
-    """The most and the least that can have been charged by the end of each step, MWh."""
-    energy = np.cumsum(np.where(staying, demand, 0.0)) * dt_h
-    earliest, latest = energy.copy(), energy.copy()
+@dataclass(frozen=True, eq=False)
+class _Usual:
+    """The demand of usual stays: taken in each step, and what may have been charged ahead of it by
+    its end, MWh; ahead: at the beginning."""
+
+    taken_mwh: np.ndarray
+    least_mwh: np.ndarray
+    most_mwh: np.ndarray
+    ahead_mwh: float
+
+
+def _usual(
+    asset: Asset,
+    conditions: Conditions,
+    demand: np.ndarray,
+    staying: np.ndarray,
+    limit: np.ndarray,
+) -> _Usual:
+    taken = np.where(staying, demand, 0.0) * conditions.dt_h
+    least, most = np.zeros(conditions.steps), np.zeros(conditions.steps)
+    ahead = 0.0
     for first, last in runs(staying):
-        latest[first:last] = energy[first - 1] if first else 0.0
-        latest[last] = energy[last]
-        earliest[first : last + 1] = energy[last]
-    return earliest, latest
+        here = slice(first, last + 1)
+        waiting = 0.0
+        if first == 0 and conditions.stays is None:
+            ahead = state(asset, "e_ahead_mwh", conditions) or 0.0
+            room = float((limit[here] * conditions.dt_h - taken[here]).sum())
+            ahead = float(np.clip(ahead, -room, taken[here].sum()))
+            waiting = min(ahead, 0.0)
+        so_far = np.cumsum(taken[here])
+        least[here] = waiting - so_far
+        least[last] = 0.0
+        most[here] = so_far[-1] - so_far
+    return _Usual(taken, least, most, ahead)

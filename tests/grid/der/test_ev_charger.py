@@ -24,10 +24,10 @@ def at(hour: float) -> datetime:
     return START + timedelta(hours=hour)
 
 
-def charger(make, parameters=None, stays=None, steps=24, dt_h=1.0, **profiles):
+def charger(make, parameters=None, stays=None, steps=24, dt_h=1.0, **others):
     given_ = {"p_max_mw": 1.0, **(parameters or {})}
     kind = AssetKind.EV_CHARGER
-    return make(kind, given_, stays=stays, steps=steps, dt_h=dt_h, **profiles)
+    return make(kind, given_, stays=stays, steps=steps, dt_h=dt_h, **others)
 
 
 def content(made, raised):
@@ -65,14 +65,47 @@ def test_it_charges_between_arrival_and_departure_only(make):
     away = (HOURS >= 7) & (HOURS < 18)
     assert not made.p_max_mw[away].any()
     assert made.account.max_mwh[away].max() == 0.0  # not before the car came
-    assert made.account.min_mwh[-1] == pytest.approx(6.0)
+    assert made.account.min_mwh[-1] == pytest.approx(0.0)  # nothing is left to be charged
 
 
 def test_the_horizon_cuts_a_usual_stay_and_each_part_keeps_its_energy(make):
     demand = np.where(HOURS < 2, 1.0, 0.0)  # of a car that came yesterday
     account = charger(make, NIGHT, steps=96, dt_h=0.25, p_mw=demand).account
-    assert account.min_mwh[27] == pytest.approx(2.0)  # there when it leaves at 07:00
-    assert account.min_mwh[26] == 0.0
+    assert account.min_mwh[27] == pytest.approx(0.0)  # all is there when it leaves at 07:00
+    assert account.min_mwh[26] == pytest.approx(-2.0)  # until then all may wait
+
+
+def test_what_the_plan_before_put_off_is_made_up_for_until_departure(make, cheapest):
+    """By hand: 1.5 MWh wait from the evening, 2 MWh are still to come; power is cheap at 05:00."""
+    demand = np.where(HOURS < 2, 1.0, 0.0)
+    price = np.where((HOURS >= 5) & (HOURS < 8), 100.0, 500.0)
+    waits = {"steps": 96, "dt_h": 0.25, "p_mw": demand, "states": {"e_ahead_mwh": -1.5}}
+    made = charger(make, {**NIGHT, "p_max_mw": 2.0}, **waits)
+    plan = cheapest(made, 0.25, price)
+    assert plan.p_mw.sum() * 0.25 == pytest.approx(3.5)
+    assert plan.p_mw[20:28].sum() * 0.25 == pytest.approx(3.5)  # 05:00 to 07:00
+    early = charger(make, NIGHT, steps=96, dt_h=0.25, p_mw=demand, states={"e_ahead_mwh": 0.5})
+    assert cheapest(early, 0.25, price).p_mw.sum() * 0.25 == pytest.approx(1.5)
+    too_much = charger(make, NIGHT, steps=96, dt_h=0.25, p_mw=demand, states={"e_ahead_mwh": -50.0})
+    assert too_much.conflicts(0.25) == []
+    assert cheapest(too_much, 0.25, price).p_mw.sum() * 0.25 == pytest.approx(7.0)  # at full power
+
+
+def test_plans_that_follow_each_other_charge_a_car_before_it_leaves(make, cheapest):
+    """It asks for 1 MWh at 18:00; each hour's plan waits for a cheaper one, and remembers."""
+    day = np.where(np.arange(24) == 18, 1.0, 0.0)
+    price = np.where(np.arange(24) == 6, 100.0, 500.0)
+    moved, drawn = 0.0, []
+    for hour in range(18, 18 + 14):
+        start = np.datetime64("2026-06-20T16:00", "ns") + hour * np.timedelta64(1, "h")
+        made = charger(
+            make, NIGHT, p_mw=np.roll(day, -hour), start=start, states={"e_ahead_mwh": moved}
+        )
+        power = cheapest(made, 1.0, np.roll(price, -hour)).p_mw
+        moved = float(content(made, power - made.base_mw)[0])
+        drawn.append(power[0])
+    assert np.flatnonzero(np.array(drawn) > 1e-6).tolist() == [12]  # at 06:00
+    assert drawn[12] == pytest.approx(1.0)
 
 
 # With stays.
@@ -218,7 +251,8 @@ def test_expected_demand_beyond_the_known_stays_remains(make):
     assert made.base_mw[:8] == pytest.approx(0.75)
     assert made.base_mw[8:16] == pytest.approx(1.0)  # no usual stay
     assert not made.base_mw[18:].any()  # to be shifted
-    assert made.account.min_mwh[-1] == pytest.approx(3.0)
+    assert made.account.inflow_mwh[18:].sum() == pytest.approx(-3.0)
+    assert made.account.min_mwh[-1] == pytest.approx(0.0)
     assert made.conflicts(1.0) == []
     nobody = charger(make, NIGHT, (), p_mw=demand)
     assert nobody.base_mw[7:16] == pytest.approx(1.0)
