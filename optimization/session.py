@@ -7,6 +7,7 @@ and bounds are edited in place and every solve begins at the basis of the one be
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from scipy import sparse
@@ -30,6 +31,7 @@ from optimization.shift import carried, source_steps
 from optimization.solver import MIP_GAP, Solver
 from optimization.standing import standing
 from optimization.tangents import Tangents, none, together
+from optimization.terms import FeederLimit
 
 _SIMULTANEOUS_MW = 1e-6
 _OUTSIDE = 1e-6
@@ -161,6 +163,15 @@ class Session:
             upper = call.limit_mw - max(inside, self._call_margin_mw.get(call.name, 0.0))
             self._call_margin_mw[call.name] = call.limit_mw - upper
             self.solver.change_sides(own, np.full(own.size, -np.inf), np.full(own.size, upper))
+
+    @property
+    def held_calls(self) -> tuple[FeederLimit, ...]:
+        """The problem's calls as far inside as they are held."""
+        margin_mw = self._call_margin_mw
+        return tuple(
+            replace(call, limit_mw=call.limit_mw - margin_mw.get(call.name, 0.0))
+            for call in self.model.problem.calls
+        )
 
     def add_limits(self, limits: Limits) -> np.ndarray:
         """Soft rows for limits of the network; positions of those that some resource can move."""

@@ -39,7 +39,10 @@ def test_every_account_adds_up(day):
         account = envelope.account
         gain = np.maximum(p - envelope.base_mw, 0) * account.gain_up
         gain -= np.maximum(envelope.base_mw - p, 0) * account.gain_down
-        content = account.initial_mwh + np.cumsum(gain) * problem.dt_h
+        assert np.all(account.keep > 0)
+        kept = np.cumprod(account.keep)
+        came = (gain * problem.dt_h + account.inflow_mwh) / kept
+        content = kept * (account.initial_mwh + np.cumsum(came))
         assert np.all((content >= account.min_mwh - 1e-5) & (content <= account.max_mwh + 1e-5))
     soc = schedule.soc.values
     held = np.array(

@@ -203,7 +203,11 @@ def _compare(problem: DispatchProblem) -> Session:
     status, _ = session.solve(time.perf_counter)
     assert status is Status.OPTIMAL
     judge = optimum_cny(
-        problem, session.tangents, session.tangent_exact, np.zeros(STEPS), session.limits
+        replace(problem, calls=session.held_calls),
+        session.tangents,
+        session.tangent_exact,
+        np.zeros(STEPS),
+        session.limits,
     )
     assert session.solver.objective == pytest.approx(judge, rel=1e-6, abs=1e-4)
     return session

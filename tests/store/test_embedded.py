@@ -39,9 +39,9 @@ except VerdigridError as error:
 print(server.started_here, server.url, flush=True)
 """
 AND_STAY = (
-    START + "import signal, time\n"
+    "import signal, time\n"
     "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # ignored where tests run behind
-    "time.sleep(600)\n"
+    f"{START}time.sleep(600)\n"
 )
 AND_STOP = START + "server.stop()\n"
 
