@@ -244,6 +244,7 @@ def _states(connection: Connection, city: City, horizon: Horizon) -> dict[str, d
 
     Measured where the start has passed or is near, else what the newest plan expects, else the
     last one measured: a plan that follows plans instead of devices would drift away from them.
+    What plans have moved and no device reports is as the plan in force has it.
     """
     wanted = [(a.id, v) for a, kind in _dispatched(city) for v in kind.states]
     result: dict[str, dict[str, float]] = {asset.id: {} for asset, _ in _dispatched(city)}
